@@ -1,0 +1,102 @@
+/* The page about the API: which base URL each client wants, the two interfaces, and all operations. */
+
+import { call, Problem } from "./api.js";
+import { byId, h } from "./dom.js";
+
+const page = byId("page-api");
+const origin = location.origin;
+const METHODS = ["get", "post", "put", "patch", "delete"];
+
+const CLIENTS = [
+  ["Python, replicate 1.0.7", origin, `replicate.Client(base_url="${origin}", api_token=KEY)`],
+  ["Python, replicate 2.0.0b4", `${origin}/v1`, `replicate.Replicate(base_url="${origin}/v1", bearer_token=KEY)`],
+  ["JavaScript, replicate", `${origin}/v1`, `new Replicate({ baseUrl: "${origin}/v1", auth: KEY })`],
+  ["Vercel’s AI SDK", `${origin}/v1`, `createReplicate({ baseURL: "${origin}/v1", apiToken: KEY })`],
+  ["HTTP, curl", origin, `Authorization: Bearer KEY`],
+];
+
+const REPLICATES = `POST   /v1/models/{owner}/{name}/predictions
+GET    /v1/predictions/{id}
+GET    /v1/predictions
+POST   /v1/predictions/{id}/cancel
+DELETE /v1/predictions/{id}`;
+
+const SHORT = `POST   /generate
+GET    /predictions/{id}
+GET    /predictions?status=&cursor=
+POST   /predictions/{id}/cancel
+DELETE /predictions/{id}`;
+
+export async function showGuide() {
+  if (page.childElementCount) return;
+  const operations = h("div", {}, h("p.hint", {}, "Loading…"));
+  page.replaceChildren(
+    h("h1", { id: "api-title", tabindex: -1 }, "API"),
+    h("p.lead", {}, "Whatever this page does, your programs can do: it uses nothing but the API."),
+    h("h2", {}, "Point your client here"),
+    h("p", {}, "A client of Replicate’s changes its base URL and its token, and nothing else."),
+    h(
+      "div.scroll",
+      { tabindex: 0, role: "region", "aria-label": "Base URLs" },
+      h(
+        "table",
+        {},
+        h("thead", {}, h("tr", {}, ["Client", "Base URL", "How to say it"].map((words) => h("th", { scope: "col" }, words)))),
+        h("tbody", {}, CLIENTS.map(([name, url, how]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, h("code", {}, url)), h("td", {}, h("code", {}, how))))),
+      ),
+    ),
+    h("h2", {}, "Two interfaces, the same jobs"),
+    h(
+      "div.columns",
+      {},
+      h(
+        "section",
+        {},
+        h("h3", {}, "Replicate’s"),
+        h("p", {}, "Below /v1, with Replicate’s paths and documents. What Replicate does not have is under one key, ", h("code", {}, "afterimage"), ": progress, files, cost, problem."),
+        h("pre", { tabindex: 0, role: "region", "aria-label": "Replicate’s interface" }, REPLICATES),
+      ),
+      h(
+        "section",
+        {},
+        h("h3", {}, "The short one"),
+        h("p", {}, "For a client written by hand: a prompt in, images out. Presets, several prompts and more images than a model makes at once are here."),
+        h("pre", { tabindex: 0, role: "region", "aria-label": "The short interface" }, SHORT),
+      ),
+    ),
+    h("h2", {}, "Good to know"),
+    h(
+      "dl.hints",
+      {},
+      [
+        ["Never pay twice", "Send an Idempotency-Key with whatever starts something: a repetition meets the same job."],
+        ["Wait", "Prefer: wait holds the answer until the job has ended, for 25 seconds at most. Otherwise ask again when poll_after, or Retry-After, says so."],
+        ["Files", "Their links are signed and need no key. They lead to a fresh download; read the job again when a link is too old."],
+        ["Errors", "Every refusal is a problem document (RFC 9457) with a stable code, whether it can be retried, and a request id to quote."],
+      ].map(([term, words]) => h("div", {}, h("dt", {}, term), h("dd", {}, words))),
+    ),
+    h("h2", {}, "All operations"),
+    h("p", {}, "As OpenAPI 3.1: ", h("a", { href: "/openapi.json", target: "_blank", rel: "noopener" }, "openapi.json"), "."),
+    operations,
+  );
+  operations.replaceChildren(...(await listed()));
+}
+
+async function listed() {
+  try {
+    const { paths } = await call("GET", "/openapi.json");
+    return Object.entries(paths).map(([path, methods]) =>
+      h(
+        "ul.operations",
+        {},
+        METHODS.filter((method) => method in methods).map((method) => {
+          const { summary, description } = methods[method];
+          return h("li", {}, h("code", {}, h(`b.${method}`, {}, method.toUpperCase()), ` ${path}`), h("span", {}, summary ?? description ?? ""));
+        }),
+      ),
+    );
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    return [h("p.hint", {}, "This version of the service does not publish its document.")];
+  }
+}

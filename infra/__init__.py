@@ -1,0 +1,1 @@
+"""What surrounds the product: the local stack, the operator's commands, measurements."""

@@ -1,0 +1,1 @@
+"""What operators do: secrets, tenants and API keys."""

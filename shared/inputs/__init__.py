@@ -1,0 +1,1 @@
+"""What each model takes: one module a family of models, one type a model."""

@@ -1,0 +1,1 @@
+"""The modules of `shared`, one by one."""
