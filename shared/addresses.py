@@ -13,11 +13,15 @@ from urllib.parse import SplitResult, urlsplit
 from shared.errors import AddressRefused, Code, InvalidField, Refusal
 
 LONGEST_URL = 8_192
+LONGEST_HOST = 253  # as DNS has it; Python raises on what is longer, or has a longer label
 HTTPS_PORT = 443
 FIRST_OWN_PORT = 1_024  # below are the services that every machine may have: mail, SSH, DNS
 ANY_HOST = "*"
 _IPV6 = ipaddress.ip_network("2000::/3")
-_HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+# Set aside since: the way to 6to4's relays, and addresses for documents only. Not every Python knows it.
+_SET_ASIDE = (ipaddress.ip_network("192.88.99.0/24"), ipaddress.ip_network("3fff::/20"))
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.ASCII)
 
 
@@ -61,7 +65,7 @@ def check_url(url: str, places: Places) -> SplitResult:
     if parts.scheme != "https":
         raise AddressRefused("is not served over HTTPS")
     is_any = ANY_HOST in places.hosts and _is_public_name(host)
-    if not _HOST.fullmatch(host) or not (is_any or is_below(host, places)):
+    if not _HOST.fullmatch(host) or len(host) > LONGEST_HOST or not (is_any or is_below(host, places)):
         raise AddressRefused("names a host that is not allowed")
     if port not in {None, HTTPS_PORT} and not (is_any and port is not None and port >= FIRST_OWN_PORT):
         raise AddressRefused("names a port that is not allowed")
@@ -85,9 +89,10 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is None:
             # Only what is routed as IPv6 itself: translated and tunnelled forms lead to any IPv4 address.
-            return ip in _IPV6 and ip.is_global and ip.sixtofour is None and ip.teredo is None
+            is_native = ip in _IPV6 and ip.sixtofour is None and ip.teredo is None
+            return is_native and ip.is_global and not any(ip in network for network in _SET_ASIDE)
         ip = ip.ipv4_mapped
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _SET_ASIDE)
 
 
 def check_webhook_url(url: str, places: Places, *, field: str = "webhook") -> None:

@@ -301,7 +301,7 @@ def cost_of(job: Job, prediction: Prediction, made: int, *, now: Millis) -> int:
 def _judge(job: Job, prediction: Prediction, kept: _Kept) -> tuple[Status, Problem | None, tuple[str, ...]]:
     """Say how the job ends, why it did not succeed, and what else its owner must know."""
     if prediction.verdict is Status.CANCELED:
-        return Status.CANCELED, deadline_problem(job), job.warnings
+        return Status.CANCELED, deadline_problem(job, prediction.completed_at), job.warnings
     if prediction.verdict is not Status.SUCCEEDED:
         return Status.FAILED, problem_of(prediction), job.warnings
     problem, warnings = kept.problem, list(job.warnings)

@@ -47,6 +47,7 @@ class Status(StrEnum):
 
 ENDED = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED})
 OPEN = frozenset(Status) - ENDED
+CLOCKS_DIFFER_MS = 2_000  # ours and Replicate's, at most
 
 
 class Makes(StrEnum):
@@ -821,8 +822,17 @@ def apply(job: Job, event: Event) -> Job | Ignored:
     return replace(job, status=event.target() or job.status, **fields)
 
 
-def deadline_problem(job: Job) -> Problem | None:
-    """Give the problem of a job that is canceled for its deadline, and None if its owner wanted it canceled."""
-    if job.deadline_hit_at is None:
+def deadline_problem(job: Job, ended_at: Millis | None = None) -> Problem | None:
+    """Give the problem of a job that is canceled for its deadline, and None if somebody wanted it canceled.
+
+    Replicate is told of the caller's own deadline, and cancels at it by itself: `ended_at` is when, by its clock.
+    """
+    by_replicate = (
+        job.cancel_after_at is not None
+        and job.cancel_requested_at is None
+        and ended_at is not None
+        and ended_at >= job.cancel_after_at - CLOCKS_DIFFER_MS
+    )
+    if job.deadline_hit_at is None and not by_replicate:
         return None
     return Problem(Code.DEADLINE_EXCEEDED, "It was canceled, because it had not ended by its deadline.")

@@ -59,6 +59,7 @@ class Creation:
     input: Mapping[str, Any]
     webhook: str | None = None
     events: Sequence[str] = ()
+    cancel_after_s: int | None = None  # Replicate is to cancel it then by itself; predictions only
 
 
 class ReplicateApi:
@@ -90,6 +91,8 @@ class ReplicateApi:
         """
         hooks: Any = {"webhook": order.webhook, "webhook_events_filter": list(order.events)} if order.webhook else {}
         given, client = dict(order.input), self._client
+        if order.cancel_after_s is not None:
+            self._transport.headers = {"Cancel-After": f"{order.cancel_after_s}s"}
         if order.destination is not None:
             trainer, destination = f"{order.model}:{order.version}", order.destination
             trainings = client.trainings
@@ -195,6 +198,8 @@ class ReplicateApi:
             # The package could not read what Replicate answered; if there is an answer, we can.
             if self._transport.answer is None:
                 raise
+        finally:
+            self._transport.headers = {}
         try:
             return decode_document(self._transport.answer or b"")
         except (ValueError, RecursionError) as error:
@@ -218,11 +223,13 @@ class _Transport(httpx.BaseTransport):
         self._origin = _origin(base_url)
         self._network = network
         self.answer: bytes | None = None
+        self.headers: Mapping[str, str] = {}  # of the next request; the package cannot be told of any
 
     @override
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if _origin(request.url) != self._origin:
             raise httpx.UnsupportedProtocol("Replicate's token is for Replicate's API only", request=request)
+        request.headers.update(self.headers)
         request.extensions["timeout"] = {"connect": CONNECT_S, "pool": CONNECT_S, "read": READ_S, "write": READ_S}
         until = time.monotonic() + TOTAL_S
         response = self._network.handle_request(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from shared import schedule
@@ -24,6 +25,7 @@ from shared.job import (
 )
 from shared.logs import get_logger, log_unexpected
 from shared.metrics import Metric, count
+from shared.preferences import SHORTEST_DEADLINE_S
 from shared.replicate_api import Creation
 from shared.reports import is_foreign
 from shared.signatures import sign_callback
@@ -139,7 +141,14 @@ class Starter:
             input=self._outgoing(job),
             webhook=self._callback_url(job) if self._has_webhooks else None,
             events=(*EVENTS, OUTPUT_EVENT) if OUTPUT_EVENT in job.webhook_events else EVENTS,
+            cancel_after_s=self._cancel_after(job),
         )
+
+    def _cancel_after(self, job: Job) -> int | None:
+        """Say in how many seconds Replicate is to cancel it by itself: sooner than `reconcile` comes by."""
+        if job.cancel_after_at is None or job.kind is Kind.TRAINING:
+            return None
+        return max(SHORTEST_DEADLINE_S, ceil((job.cancel_after_at - self._now()) / 1000))
 
     def _require_destination(self, name: str) -> None:
         """Make the model that a training is to fill, if it is not there and would be ours."""

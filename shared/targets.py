@@ -285,6 +285,17 @@ class Targets:
         known = trainer.input.model_fields.get(TRIGGER_WORD) if trainer and trainer.input else None
         return known.default if known and isinstance(known.default, str) else None
 
+    def _is_official(self, name: str) -> bool:
+        registered = self._models.get(name)
+        return registered is not None and not registered.needs_version
+
+    def _latest(self, name: str) -> str | None:
+        """Give the version that Replicate shows as the model's latest."""
+        match self.catalog.model(name):
+            case {"latest_version": {"id": str() as latest}}:
+                return latest
+        return None
+
     def _configured_version(self, name: str) -> str | None:
         entry = self._entries.get(name)
         return entry.version if entry else None
@@ -294,23 +305,23 @@ class Targets:
         known = [own.version] if own else []
         known += [version] if (version := self._configured_version(model.name)) else []
         if wanted:
+            if self._is_official(model.name) and wanted == self._latest(model.name):
+                return None  # which is how official models are asked for their latest
             if wanted not in known and self.catalog.version(model.name, wanted) is None:
                 raise Refusal(Code.MODEL_NOT_FOUND, f"{model.name!r} has no version {wanted!r}.")
             return wanted
         if known:
             return known[0]
         # To be like an official model is not to be one: of all but the registry's own, Replicate says what they are.
-        registered = self._models.get(model.name)
-        if registered is not None and not registered.needs_version:
+        if self._is_official(model.name):
             return None
         document = self.catalog.model(model.name)
         if document is None:
             raise Refusal(Code.MODEL_NOT_FOUND, f"Replicate has no model {model.name!r}.")
         if document.get("is_official") is True and model.kind is Kind.PREDICTION:
             return None
-        match document.get("latest_version"):
-            case {"id": str() as latest}:
-                return latest
+        if (latest := self._latest(model.name)) is not None:
+            return latest
         raise Refusal(Code.MODEL_NOT_FOUND, f"The model {model.name!r} has no version that could run.")
 
     def _owner_of(self, version: str, tenant: TenantId, field: str) -> str:
@@ -326,6 +337,9 @@ class Targets:
         for candidate in dict.fromkeys([*callable_, *trained]):
             if self.catalog.version(candidate, version) is not None:
                 return candidate
+        for official in filter(self._allows, filter(self._is_official, self._models)):
+            if self._latest(official) == version:
+                return official
         raise _invalid(field, "It belongs to no model that is known here. Send it as owner/name:version.")
 
     def _trained_as(self, short: str, tenant: TenantId) -> str:

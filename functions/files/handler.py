@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 LARGEST_INLINE = 4 * 1024 * 1024  # bytes; base64 on the way, and a Lambda answer holds 6 MB
 PRESIGNED_S = 900
 PAGE = 100  # as Replicate's
+# What a model made is shown on our own origin, where the console is: it may show itself, and run nothing.
+HARMLESS = {
+    "content-security-policy": "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'",
+    "x-content-type-options": "nosniff",
+}
 EXPIRED = "The file is no longer kept. Its prediction can still be read."
 
 
 def download(request: Request, parts: FilesParts) -> Response:
-    """Lead to the file by a fresh presigned URL.
+    """Give the bytes, if they fit into an answer; else lead to them by a fresh presigned URL.
 
-    A request that carries `Authorization` is given the bytes, if they fit: such a client would send its key along
-    to S3, which refuses two ways of authorization, and some follow no redirect at all.
+    Some clients follow no redirect, and some send their key along to S3, which refuses two ways of authorization.
     """
     job_id, name = request.params["job_id"], request.params["name"]
     if not parts.links.is_valid(job_id, name, request.query.get("e", ""), request.query.get("s", ""), now()):
@@ -44,8 +48,8 @@ def download(request: Request, parts: FilesParts) -> Response:
     file = next((one for one in job.files if one.name == name), None) if job else None
     if file is None:
         raise Refusal(Code.NOT_FOUND, "There is no such file.")
-    if "authorization" in request.headers and file.bytes <= LARGEST_INLINE:
-        headers = {"content-type": file.content_type, "cache-control": "private, max-age=3600"}
+    if file.bytes <= LARGEST_INLINE:
+        headers = {"content-type": file.content_type, "cache-control": "private, max-age=3600", **HARMLESS}
         try:
             return Response(200, parts.files.read(file.key), headers)
         except Gone as error:

@@ -85,6 +85,7 @@ HEADERS: Mapping[str, tuple[str, Schema]] = {
     "Retry-After-Ms": ("The same in milliseconds, exactly.", {"type": "integer", "minimum": 0}),
     "ETag": ("Changes with the document; `If-None-Match` takes it.", TEXT),
     "Cache-Control": ("How long the answer may be kept.", TEXT),
+    "Content-Security-Policy": ("A file that a model made may show itself, and run nothing.", TEXT),
     "Preference-Applied": ("What of `Prefer` was honoured.", TEXT),
     "RateLimit": ("What is left of the limit that was reached.", TEXT),
     "RateLimit-Policy": ("The limit that was reached.", TEXT),
@@ -504,11 +505,11 @@ OPERATIONS: Mapping[str, Operation] = {
         Tag.SERVICE,
         {
             200: Answer(
-                "The bytes of up to 4 MB, if the request carries `Authorization`.",
-                headers=("Cache-Control",),
+                "The bytes of a file of up to 4 MB.",
+                headers=("Cache-Control", "Content-Security-Policy"),
                 content=ANY_TYPE,
             ),
-            302: Answer("Where the bytes are, for a few minutes.", headers=("Location", "Cache-Control")),
+            302: Answer("Where the bytes of a larger one are.", headers=("Location", "Cache-Control")),
         },
         LINK,
         (Code.FORBIDDEN, Code.NOT_FOUND, Code.FILES_EXPIRED),

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from shared.errors import Code
 from shared.file_store import MANIFEST, prefix_of
-from shared.job import Hold, Job, Makes, PredictionId, Shape, Status
+from shared.job import Hold, Job, Makes, Millis, PredictionId, Shape, Status
 from shared.manifest import iso
 from shared.services import now
 from tests.support.loopback import Answer, Call, serving
@@ -159,6 +160,25 @@ def test_a_prediction_that_was_canceled_ends_canceled(world: World, status: str)
     one = running(world)
     assert world.deliver(order(one, status))
     assert check_finished(world, one, Status.CANCELED, cost=0, files=0).problem is None
+
+
+@pytest.mark.parametrize("status", ["canceled", "aborted"])
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, Code.DEADLINE_EXCEEDED),
+        ({"cancel_after_at": Millis(START + 11_000)}, Code.DEADLINE_EXCEEDED),  # clocks differ
+        ({"cancel_after_at": Millis(START + 11_001)}, None),  # somebody did it on Replicate's own pages
+        ({"cancel_requested_at": START}, None),
+    ],
+)
+def test_what_replicate_cancels_at_the_deadline_says_so(
+    world: World, status: str, changes: dict[str, Any], code: Code | None
+) -> None:
+    one = running(world, **{"cancel_after_at": Millis(START + 9_000), **changes})
+    assert world.deliver(order(one, status))
+    problem = check_finished(world, one, Status.CANCELED, cost=0, files=0).problem
+    assert (problem.code if problem else None) == code
 
 
 def test_a_job_that_did_not_know_its_prediction_learns_it_at_the_end(world: World, originals: Originals) -> None:

@@ -297,6 +297,13 @@ def test_a_job_is_sent_until_its_time_is_over(world: World, parts: Parts, change
     assert world.read(one.id).prediction_id == "prediction1"
 
 
+@pytest.mark.parametrize(("left_ms", "told"), [(90_000, "90s"), (89_001, "90s"), (1_000, "5s"), (None, None)])
+def test_replicate_is_told_of_the_callers_own_deadline(parts: Parts, left_ms: int | None, told: str | None) -> None:
+    one = queued(parts, cancel_after_at=left_ms and Millis(START + left_ms))
+    parts.dispatcher().dispatch(order_for(one))
+    assert [call.headers.get("cancel-after") for call in parts.replicate.calls] == [told]
+
+
 def test_a_job_that_waits_past_its_deadline_is_due_at_it(world: World, parts: Parts) -> None:
     one = queued(parts, cancel_after_at=START + 20_000)
     parts.replicate.will(THROTTLED)

@@ -407,6 +407,15 @@ def test_cancel_after_is_enforced(tenant: Tenant, local: Local, replicate: Repli
     assert local.account(tenant) == (0, 0)
 
 
+def test_replicate_cancels_at_the_deadline_by_itself(tenant: Tenant, local: Local, replicate: Replicate) -> None:
+    replicate.misbehave({"on": "prediction", "kind": "never", "times": 1})
+    job_id = tenant.generate(headers={"Cancel-After": "5s"})
+    (job,) = local.end([job_id])
+    assert (job.status, tenant.read(job_id)["afterimage"]["problem"]["code"]) == ("canceled", "deadline_exceeded")
+    (prediction,) = replicate.predictions_of(job_id)
+    assert prediction["status"] in {"aborted", "canceled"}  # the latter by `reconcile`, where that was faster
+
+
 # Archiving
 
 

@@ -83,6 +83,16 @@ def test_a_create_asks_the_official_model_for_exactly_what_was_ordered(api: Repl
     assert "prefer" not in call.headers
 
 
+def test_a_deadline_goes_with_its_create_and_with_nothing_else(api: ReplicateApi, fake: FakeReplicate) -> None:
+    fake.will(Answer(500))
+    with pytest.raises(UpstreamUnclear):
+        create(api, cancel_after_s=90)
+    api.get("p1")
+    create(api)
+    create(api, cancel_after_s=5)
+    assert [call.headers.get("cancel-after") for call in fake.calls] == ["90s", None, None, "5s"]
+
+
 def test_a_create_of_a_version_names_it(api: ReplicateApi, fake: FakeReplicate) -> None:
     create(api, version="a" * 64)
     (call,) = fake.calls

@@ -234,8 +234,26 @@ def test_a_bare_version_is_not_looked_for_in_models_that_may_not_be_called(
     config = {"models": {"acme/fox": {"like": "flux-lora", "version": B}}}
     found = targets(world, replicate, allowed=("black-forest-labs/*",), config=config)
     refused(lambda: found.model(A, ALICE), Code.INVALID_INPUT, "version")
-    assert replicate.calls == []
+    assert all(path.startswith("/v1/models/black-forest-labs/") for path in replicate.asked)
     refused(lambda: found.model(B, ALICE), Code.MODEL_NOT_ALLOWED)
+
+
+# Replicate shows such a version of every official model, whose versions cannot be asked for.
+def test_the_version_that_replicate_shows_of_an_official_model_means_the_model(
+    world: World, replicate: PlayedCatalog
+) -> None:
+    replicate.has_model(SCHNELL, A, is_official=True)
+    found = targets(world, replicate)
+    for named in (A, f"{SCHNELL}:{A}"):
+        target = found.model(named, ALICE)
+        assert (target.model.name, target.version) == (SCHNELL, None)
+    refused(lambda: found.model(f"{SCHNELL}:{C}", ALICE), Code.MODEL_NOT_FOUND, hint="version")
+
+
+def test_a_model_that_may_not_be_called_is_not_found_by_its_version(world: World, replicate: PlayedCatalog) -> None:
+    replicate.has_model(SCHNELL, A, is_official=True)
+    found = targets(world, replicate, allowed=("stability-ai/sdxl",))
+    refused(lambda: found.model(A, ALICE), Code.INVALID_INPUT, "version")
 
 
 # What tenants have trained
