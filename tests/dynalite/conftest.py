@@ -1,4 +1,4 @@
-"""One dynalite for all tests of this folder, which are collected only where they are named: they need Node.js."""
+"""One dynalite for all tests of this folder, which need Node.js."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,6 @@ from tests.dynalite.server import serving_dynalite
 from tests.dynalite.world import DynaliteWorld
 from tests.support.template import REGION
 from tests.support.world import environment
-
-collect_ignore = ["test_expressions.py"]
 
 
 @pytest.fixture(scope="session")
