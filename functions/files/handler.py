@@ -27,7 +27,8 @@ PRESIGNED_S = 900
 PAGE = 100  # as Replicate's
 # What a model made is shown on our own origin, where the console is: it may show itself, and run nothing.
 HARMLESS = {
-    "content-security-policy": "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'",
+    "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; "
+    "media-src 'self'",
     "x-content-type-options": "nosniff",
 }
 EXPIRED = "The file is no longer kept. Its prediction can still be read."
