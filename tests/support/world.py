@@ -193,6 +193,10 @@ class World:
         """Take all messages out of the archive queue."""
         return [json.loads(message["body"]) for message in self._receive()]
 
+    def orders_as_sent(self) -> list[str]:
+        """Take all messages out of the archive queue, as they are."""
+        return [message["body"] for message in self._receive()]
+
     def dispatch_orders(self) -> list[DispatchOrder]:
         """Take all messages that are not delayed out of the dispatch queue."""
         return [parse_order(message["body"]) for message in self._receive("DispatchQueue")]
@@ -320,33 +324,34 @@ def adopted(prediction_id: str = "p1", **changes: Any) -> Job:
 
 
 @cache
-def _session() -> boto3.Session:
+def aws_session() -> boto3.Session:
+    """Give the session of all clients: to make one takes longer than most tests."""
     return boto3.Session()
 
 
 @cache
 def _dynamodb() -> "DynamoDBClient":
-    return _session().client("dynamodb")
+    return aws_session().client("dynamodb")
 
 
 @cache
 def _s3() -> "S3Client":
-    return _session().client("s3")
+    return aws_session().client("s3")
 
 
 @cache
 def _sqs() -> "SQSClient":
-    return _session().client("sqs")
+    return aws_session().client("sqs")
 
 
 @cache
 def _ssm() -> "SSMClient":
-    return _session().client("ssm")
+    return aws_session().client("ssm")
 
 
 @cache
 def _kms() -> "KMSClient":
-    return _session().client("kms")
+    return aws_session().client("kms")
 
 
 @contextmanager
@@ -355,7 +360,7 @@ def deployed() -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("AWS_DEFAULT_REGION", REGION)
         # moto forgets the default session, and each new one reads all models of AWS again.
-        boto3.DEFAULT_SESSION = _session()
+        boto3.DEFAULT_SESSION = aws_session()
         fresh_wiring()
         yield World()
         fresh_wiring()
