@@ -1,1 +1,1 @@
-"""What operators do: secrets, tenants and API keys."""
+"""The command line `afterimage`: for people who want images, and for operators of a deployment."""
