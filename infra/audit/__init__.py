@@ -1,0 +1,1 @@
+"""What `make audit` asks of the code, the templates and the pinned versions."""
