@@ -40,7 +40,7 @@ export function signOut() {
  */
 export async function call(method, path, { body, headers = {}, as = key } = {}) {
   const { signal } = session;
-  const sent = { Authorization: `Bearer ${as}`, ...headers };
+  const sent = as === null ? { ...headers } : { Authorization: `Bearer ${as}`, ...headers };
   if (body !== undefined) sent["Content-Type"] = "application/json";
   let response;
   let document;
@@ -55,7 +55,10 @@ export async function call(method, path, { body, headers = {}, as = key } = {}) 
   tell("reachable", true);
   if (signal.aborted) throw new DOMException("signed out", "AbortError");
   if (response.ok) return document;
-  if (response.status === 401 && as === key) tell("refused-key");
+  if (response.status === 401 && key !== null && as === key) {
+    tell("refused-key");
+    throw new DOMException("signed out", "AbortError");
+  }
   throw new Problem({
     status: response.status,
     code: "gateway",

@@ -10,6 +10,7 @@ import { problemBox } from "./problems.js";
 
 const JOB = /^#([0-9a-z]{26})$/;
 const PAGES = { "#history": "history", "#api": "api" };
+const OPEN = new Set(["api"]); // to everybody
 const TITLES = { signin: "Sign in", create: "Create", history: "History", job: "Job", api: "API" };
 let models = [];
 let shown = null;
@@ -19,9 +20,12 @@ let shown = null;
 /** Show the page that the address names; `moves` takes the reader there. */
 function showPage({ moves = true } = {}) {
   const [, id] = location.hash.match(JOB) ?? [];
-  const name = !signedIn() ? "signin" : id ? "job" : (PAGES[location.hash] ?? "create");
+  const [address, part] = location.hash.split("/");
+  const asked = id ? "job" : (PAGES[address] ?? "create");
+  const name = signedIn() || OPEN.has(asked) ? asked : "signin";
   shown = name;
-  byId("bar").hidden = !signedIn();
+  byId("bar").hidden = name === "signin";
+  byId("bar").classList.toggle("strange", !signedIn());
   for (const one of Object.keys(TITLES)) byId(`page-${one}`).hidden = one !== name;
   for (const link of document.querySelectorAll("[data-page]")) {
     if (link.dataset.page === name) link.setAttribute("aria-current", "page");
@@ -31,11 +35,11 @@ function showPage({ moves = true } = {}) {
   if (name !== "job") closeJob();
   if (name === "job") openJob(id);
   if (name === "history") showHistory(models);
-  if (name === "api") showGuide();
+  if (name === "api") showGuide(part);
   if (!moves) return;
   scrollTo(0, 0);
   if (name === "signin") byId("key").focus();
-  else if (name !== "job") byId(`${name}-title`).focus({ preventScroll: true });
+  else if (name !== "job" && !part) byId(`${name}-title`).focus({ preventScroll: true });
 }
 
 window.addEventListener("hashchange", () => {
@@ -126,6 +130,7 @@ function leave(words = "") {
   clearHistory();
   models = [];
   if (byId("account").matches(":popover-open")) byId("account").hidePopover();
+  if (OPEN.has(shown)) history.replaceState(null, "", location.pathname);
   showPage();
   byId("key-error").textContent = words;
 }
@@ -152,7 +157,7 @@ function showAccount({ username, afterimage: money_ }) {
   const { budget_usd: budget, committed_usd: committed, spent_usd: spent, reserved_usd: reserved, by_model, in_flight, limits } = money_;
   tellBudget(budget - committed);
   const meter = () => h("meter", { min: 0, max: budget || 1, high: (budget || 1) * 0.9, optimum: 0, value: committed, "aria-label": "Budget used" });
-  byId("spend").replaceChildren(h("span", {}, h("b", {}, money(committed)), h("span.of", {}, ` of ${money(budget)} today`)), meter());
+  byId("spend").replaceChildren(h("span.hidden", {}, "Account: "), h("span", {}, h("b", {}, money(committed)), h("span.of", {}, ` of ${money(budget)} today`)), meter());
   const row = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   const models = Object.entries(by_model).filter(([, usd]) => usd > 0);
   byId("account").replaceChildren(

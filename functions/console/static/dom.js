@@ -117,6 +117,7 @@ const ACRONYMS = { hf: "HF", lora: "LoRA", wandb: "W&B", url: "URL", api: "API",
 
 /** `num_inference_steps` → "Number of inference steps". */
 export function label(name) {
+  if (name === "model") return "Base model"; // the model itself is chosen above
   const words = name.split("_").map((word) => ACRONYMS[word] ?? word).join(" ");
   return words[0].toUpperCase() + words.slice(1);
 }

@@ -117,8 +117,9 @@ function build() {
 const find = (name) => catalog.models.find((one) => one.name === name);
 
 /** Show a model's fields, with what was written into fields of the same name; gives whether there is such a model. */
-function choose(name, written = Object.fromEntries(changedFields().map((one) => [one.name, one.read()]))) {
+function choose(name, written) {
   const found = find(name);
+  written ??= writtenFor(found);
   model = found ?? model ?? catalog.models[0];
   if (!model) return false;
   preset = model.presets.includes(preset) ? preset : null;
@@ -137,6 +138,15 @@ function choose(name, written = Object.fromEntries(changedFields().map((one) => 
   showPresets();
   changed();
   return found !== undefined;
+}
+
+/** What was written so far, for the fields of another model: its image is called otherwise in many. */
+function writtenFor(next) {
+  const written = Object.fromEntries(changedFields().map((one) => [one.name, one.read()]));
+  const [before] = model ? imageFields(model) : [];
+  const [after] = next ? imageFields(next) : [];
+  if (before && after && written[before]) written[after] ??= written[before];
+  return written;
 }
 
 function schemaFields() {

@@ -1,11 +1,10 @@
 /* The page about the API: which base URL each client wants, the two interfaces, and all operations. */
 
-import { call, Problem } from "./api.js";
 import { byId, h } from "./dom.js";
+import { reference, unfold } from "./reference.js";
 
 const page = byId("page-api");
 const origin = location.origin;
-const METHODS = ["get", "post", "put", "patch", "delete"];
 
 const CLIENTS = [
   ["Python, replicate 1.0.7", origin, `replicate.Client(base_url="${origin}", api_token=KEY)`],
@@ -27,8 +26,9 @@ GET    /predictions?status=&cursor=
 POST   /predictions/{id}/cancel
 DELETE /predictions/{id}`;
 
-export async function showGuide() {
-  if (page.childElementCount) return;
+/** Show the page, and unfold the operation that is `wanted`, if there is one. */
+export async function showGuide(wanted) {
+  if (page.childElementCount) return void (wanted && unfold(wanted));
   const operations = h("div", {}, h("p.hint", {}, "Loading…"));
   page.replaceChildren(
     h("h1", { id: "api-title", tabindex: -1 }, "API"),
@@ -76,27 +76,9 @@ export async function showGuide() {
       ].map(([term, words]) => h("div", {}, h("dt", {}, term), h("dd", {}, words))),
     ),
     h("h2", {}, "All operations"),
-    h("p", {}, "As OpenAPI 3.1: ", h("a", { href: "/openapi.json", target: "_blank", rel: "noopener" }, "openapi.json"), "."),
+    h("p", {}, "Made of the code that serves them; also as OpenAPI 3.1: ", h("a", { href: "/openapi.json", target: "_blank", rel: "noopener" }, "openapi.json"), "."),
     operations,
   );
-  operations.replaceChildren(...(await listed()));
-}
-
-async function listed() {
-  try {
-    const { paths } = await call("GET", "/openapi.json");
-    return Object.entries(paths).map(([path, methods]) =>
-      h(
-        "ul.operations",
-        {},
-        METHODS.filter((method) => method in methods).map((method) => {
-          const { summary, description } = methods[method];
-          return h("li", {}, h("code", {}, h(`b.${method}`, {}, method.toUpperCase()), ` ${path}`), h("span", {}, summary ?? description ?? ""));
-        }),
-      ),
-    );
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    return [h("p.hint", {}, "This version of the service does not publish its document.")];
-  }
+  operations.replaceChildren(...(await reference()));
+  if (wanted) unfold(wanted);
 }

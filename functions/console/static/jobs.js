@@ -111,6 +111,13 @@ export function picture(job, file, words) {
   return image;
 }
 
+/** An image that leads somewhere, with its place kept until it is there. */
+function tile(href, job, file, words, properties = {}) {
+  const made = h("a.tile", { href, ...properties }, picture(job, file, words));
+  made.style.setProperty("--ratio", file.width / file.height || 1);
+  return made;
+}
+
 export function ghost(job) {
   const element = h("div.ghost", { "aria-hidden": "true" });
   element.style.aspectRatio = shapeOf(job.input);
@@ -183,7 +190,7 @@ function drawEntry(job) {
   const { problem, stage, cost_usd: cost } = job.afterimage;
   const count = hasEnded(job) ? images.length : kindOf(job) === "trainings" ? 0 : (job.input.num_outputs ?? 1);
   const tiles = hasEnded(job)
-    ? images.map((file, n) => h("a.tile", { href: `#${job.id}` }, picture(job, file, altOf(job, n, images.length))))
+    ? images.map((file, n) => tile(`#${job.id}`, job, file, altOf(job, n, images.length)))
     : Array.from({ length: count }, () => ghost(job));
   return h(
     `article.entry.${stage}`,
@@ -314,7 +321,7 @@ function figure(job, file, n, of) {
   return h(
     "figure",
     {},
-    h("a.tile", { href: file.url, target: "_blank", rel: "noopener" }, picture(job, file, altOf(job, n, of))),
+    tile(file.url, job, file, altOf(job, n, of), { target: "_blank", rel: "noopener" }),
     h(
       "figcaption",
       {},

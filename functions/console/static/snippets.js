@@ -9,17 +9,20 @@ const SHELL = "export AFTERIMAGE_KEY=…   # your API key\n";
 /** `body` is that of `path`; `input` and `model` are what Replicate's client is told, if it can do the same. */
 export function snippets({ path, body, model, input }) {
   const url = `${location.origin}${path}`;
-  const found = { curl: curl(url, shortened(body)), Python: python(url, shortened(body)) };
+  const found = { curl: curl({ url, body: shortened(body), waits: true }), Python: python(url, shortened(body)) };
   if (model) found["Replicate’s client"] = client(model, shortened(input));
   return found;
 }
 
-function curl(url, body) {
-  const text = JSON.stringify(body, null, 2).replaceAll("'", "'\\''");
-  return `${SHELL}curl -sS ${url} \\
-  -H "Authorization: Bearer $AFTERIMAGE_KEY" \\
-  -H 'Content-Type: application/json' -H 'Prefer: wait' \\
-  -d '${text}'`;
+export function curl({ url, method = "post", body, isPublic = false, waits = false }) {
+  const isUsual = method === (body ? "post" : "get");
+  const lines = [`curl -sS ${isUsual ? "" : `-X ${method.toUpperCase()} `}${/[{}]/.test(url) ? `'${url}'` : url}`];
+  if (!isPublic) lines.push(`-H "Authorization: Bearer $AFTERIMAGE_KEY"`);
+  if (body) {
+    lines.push(`-H 'Content-Type: application/json'${waits ? " -H 'Prefer: wait'" : ""}`);
+    lines.push(`-d '${JSON.stringify(body, null, 2).replaceAll("'", "'\\''")}'`);
+  }
+  return (isPublic ? "" : SHELL) + lines.join(" \\\n  ");
 }
 
 function python(url, body) {
@@ -78,7 +81,13 @@ export function code(text, what) {
 export function codePanel(ask) {
   let chosen = "curl";
   const place = h("div");
-  const panel = h("details.as-code", { ontoggle: () => panel.open && show() }, h("summary", {}, "As code"), place);
+  const panel = h("details.as-code", { ontoggle: unfold }, h("summary", {}, "As code"), place);
+
+  function unfold() {
+    if (!panel.open) return;
+    show();
+    panel.scrollIntoView({ block: "nearest" });
+  }
 
   function show() {
     const found = snippets(ask());
