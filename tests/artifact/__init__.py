@@ -1,0 +1,1 @@
+"""What `make build` makes: looked into, and run as Lambda runs it."""
