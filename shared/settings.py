@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from shared.accounts import Limits
 from shared.pricing import micro_usd
@@ -17,8 +16,15 @@ class MissingSetting(Exception):
     """The function's environment lacks a variable, or holds something else in it."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Settings:
+    # No dataclass: a function needs one of these classes, and at a cold start it would pay for making all of them.
+
+    @classmethod
+    def fields(cls) -> Mapping[str, str]:
+        """Give the names of the fields, and of their types."""
+        annotated = [vars(one).get("__annotations__", {}) for one in reversed(cls.__mro__)]
+        return {name: kind for names in annotated for name, kind in names.items()}
+
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
         """Read the variables that are named like the fields, in capitals.
@@ -26,20 +32,22 @@ class _Settings:
         Raises:
             MissingSetting: one is not there, or is not of the field's type.
         """
-        found: dict[str, object] = {}
-        for spec in fields(cls):
-            name = spec.name.upper()
+        loaded = cls()
+        for field, kind in cls.fields().items():
+            name = field.upper()
             text = environ.get(name)
             if not text:
                 raise MissingSetting(name)
             try:
-                found[spec.name] = int(text) if spec.type == "int" else text
+                vars(loaded)[field] = int(text) if kind == "int" else text
             except ValueError as error:
                 raise MissingSetting(name) from error
-        return cls(**found)
+        return loaded
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name} is settled")
 
 
-@dataclass(frozen=True, kw_only=True)
 class _WithLimits(_Settings):
     rate_per_minute: int
     max_in_flight: int
@@ -51,7 +59,6 @@ class _WithLimits(_Settings):
         return Limits(self.rate_per_minute, self.max_in_flight, micro_usd(self.daily_budget_usd))
 
 
-@dataclass(frozen=True, kw_only=True)
 class LinkSettings(_Settings):
     """What links to files need."""
 
@@ -60,7 +67,6 @@ class LinkSettings(_Settings):
     file_retention_days: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class _WithOrigins(_Settings):
     public_urls: str
 
@@ -70,7 +76,6 @@ class _WithOrigins(_Settings):
         return tuple(url.strip().rstrip("/").lower() for url in self.public_urls.split(","))
 
 
-@dataclass(frozen=True, kw_only=True)
 class StartSettings(_WithOrigins):
     """The environment of what looks after jobs with Replicate; `reconcile` needs no more."""
 
@@ -81,7 +86,6 @@ class StartSettings(_WithOrigins):
     replicate_api_url: str
     replicate_token_parameter: str
     replicate_rate_per_minute: int
-    callback_key_parameter: str
     max_queued_hours: int
     webhooks: str
 
@@ -96,7 +100,6 @@ class StartSettings(_WithOrigins):
         return self.webhooks == "on"
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelSettings(_Settings):
     """What finding a model needs."""
 
@@ -120,10 +123,10 @@ class ModelSettings(_Settings):
         return _unless_none(self.lora_model_id)
 
 
-@dataclass(frozen=True, kw_only=True)
 class DispatchSettings(StartSettings):
     """The environment of `dispatch`, and what else starting a prediction needs."""
 
+    callback_key_parameter: str
     bucket: str
     input_key_id: str
     replicate_username: str
@@ -134,7 +137,6 @@ class DispatchSettings(StartSettings):
         return _unless_none(self.replicate_username)
 
 
-@dataclass(frozen=True, kw_only=True)
 class SubmitSettings(_WithLimits, LinkSettings, ModelSettings, DispatchSettings):
     """The environment of `submit`."""
 
@@ -144,12 +146,10 @@ class SubmitSettings(_WithLimits, LinkSettings, ModelSettings, DispatchSettings)
     max_wait_seconds: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class CancelSettings(_WithLimits, LinkSettings, StartSettings):
     """The environment of `cancel`."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class WebhookSettings(_Settings):
     """The environment of `webhook`."""
 
@@ -160,7 +160,6 @@ class WebhookSettings(_Settings):
     callback_key_parameter: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ArchiveSettings(_Settings):
     """The environment of `archive`."""
 
@@ -174,7 +173,6 @@ class ArchiveSettings(_Settings):
     max_output_megabytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class NotifySettings(_WithOrigins, LinkSettings):
     """The environment of `notify`."""
 
@@ -184,7 +182,6 @@ class NotifySettings(_WithOrigins, LinkSettings):
     webhook_hosts: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class StatusSettings(_WithLimits, _WithOrigins, LinkSettings):
     """The environment of `status`."""
 
@@ -193,12 +190,10 @@ class StatusSettings(_WithLimits, _WithOrigins, LinkSettings):
     max_wait_seconds: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class CatalogSettings(_WithLimits, _WithOrigins, ModelSettings):
     """The environment of `catalog`."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class FilesSettings(_WithLimits, _WithOrigins, LinkSettings):
     """The environment of `files`."""
 
@@ -207,7 +202,6 @@ class FilesSettings(_WithLimits, _WithOrigins, LinkSettings):
     bucket: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConsoleSettings(_Settings):
     """The environment of `console`."""
 

@@ -1,6 +1,5 @@
 """Settings: the template gives each function all it requires, and what is missing is named."""
 
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -24,14 +23,14 @@ def test_the_template_gives_a_function_what_it_requires_and_nothing_else(functio
     kind = settings_of(function)
     kind.load(function.environment)
     common = set(read_template()["Globals"]["Function"]["Environment"]["Variables"])
-    assert set(function.environment) - common == {spec.name.upper() for spec in fields(kind)}
+    assert set(function.environment) - common == {name.upper() for name in kind.fields()}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_each_missing_variable_is_named(function: Function) -> None:
     kind = settings_of(function)
-    for spec in fields(kind):
-        name = spec.name.upper()
+    for field in kind.fields():
+        name = field.upper()
         for environ in (
             {key: value for key, value in function.environment.items() if key != name},
             {**function.environment, name: ""},
@@ -44,6 +43,13 @@ def test_a_number_that_is_none_is_named() -> None:
     environ = TEMPLATE.function("FilesFunction").environment
     with pytest.raises(MissingSetting, match="FILE_LINK_DAYS"):
         FilesSettings.load({**environ, "FILE_LINK_DAYS": "seven"})
+
+
+def test_what_is_loaded_stays_as_it_is() -> None:
+    loaded = FilesSettings.load(TEMPLATE.function("FilesFunction").environment)
+    with pytest.raises(AttributeError, match="bucket"):
+        loaded.bucket = "another"
+    assert loaded.bucket == TEMPLATE.function("FilesFunction").environment["BUCKET"]
 
 
 def test_limits_and_lists_are_read() -> None:

@@ -1,0 +1,1 @@
+"""Measurements: `make bench` writes what it found to infra/bench/results/."""
