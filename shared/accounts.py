@@ -8,7 +8,7 @@ import re
 import secrets
 import string
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.dynamo import ConditionFailed, Expression, plain
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 KEY_PREFIX = "aft"
 KEPT_MS = 60_000  # how long a process believes what it read of a key; a revoked one works no longer than this
 KEPT_KEYS = 1_000
+REVOKED_AT = "revoked_at"  # of a key
+COMMITTED = "committed_"  # with a UTC day: the attribute that holds its reserved and spent money
+CLOSED_AT = "closed_at"  # of an account: nothing is admitted any more, and no key of its tenant's is valid
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
-_KEY = re.compile(rf"{KEY_PREFIX}_({_TENANT.pattern})_([A-Za-z0-9]{{32}})")
+KEY = re.compile(rf"{KEY_PREFIX}_({_TENANT.pattern})_([A-Za-z0-9]{{32}})")
 _CHARACTERS = string.ascii_letters + string.digits
 _LENGTH = 32  # of 62 characters each: 190 bits
 _SECRET_BYTES = 32
@@ -47,6 +50,8 @@ class Account:
 
     tenant: TenantId
     limits: Limits
+    # UTC day → micro-USD reserved or spent: as last read, and what this process has added since.
+    committed: dict[str, int] = field(default_factory=dict)
 
 
 def account_pk(tenant: str) -> str:
@@ -83,7 +88,7 @@ class Accounts:
 
     def authenticate(self, key: str) -> Account | None:
         """Give the account of a valid key, or None; what was read is believed for a minute."""
-        if not (parts := _KEY.fullmatch(key)):
+        if not (parts := KEY.fullmatch(key)):
             return None
         pk, now = key_pk(key), self._now()
         if (known := self._known.get(pk)) and now < known[1]:
@@ -92,13 +97,13 @@ class Accounts:
         items = self._dynamo.get_many(self._table, [pk, owner_pk])
         key_item, owner = items.get(pk), items.get(owner_pk)
         # The tenant in the key only says where to look: the stored key must name it too.
-        if not key_item or not owner or plain(key_item["tenant"]) != parts[1] or _is_over(key_item, now):
+        if not key_item or not owner or plain(key_item["tenant"]) != parts[1] or _is_over(key_item, owner, now):
             self._known.pop(pk, None)
             return None
-        account = Account(TenantId(parts[1]), self._limits(owner))
+        account = Account(TenantId(parts[1]), limits_of(owner, self._defaults), committed_of(owner))
         if len(self._known) >= KEPT_KEYS:
             self._known.clear()
-        self._known[pk] = (account, Millis(now + KEPT_MS))
+        self._known[pk] = (account, Millis(min(now + KEPT_MS, _number(key_item, "valid_until", now + KEPT_MS))))
         return account
 
     def create_tenant(self, tenant: str, limits: Mapping[str, int] | None = None) -> None:
@@ -165,17 +170,24 @@ class Accounts:
                 return new
         raise Contended(pk)
 
-    def _limits(self, account: Item) -> Limits:
-        defaults = self._defaults
-        return Limits(
-            rate_per_minute=_number(account, "rate_per_minute", defaults.rate_per_minute),
-            max_in_flight=_number(account, "max_in_flight", defaults.max_in_flight),
-            daily_budget=_number(account, "daily_budget", defaults.daily_budget),
-        )
+
+def limits_of(account: Item, defaults: Limits) -> Limits:
+    """Give the limits that hold for a tenant: its own, where its account has any."""
+    return Limits(
+        rate_per_minute=_number(account, "rate_per_minute", defaults.rate_per_minute),
+        max_in_flight=_number(account, "max_in_flight", defaults.max_in_flight),
+        daily_budget=_number(account, "daily_budget", defaults.daily_budget),
+    )
 
 
-def _is_over(key: Item, now: Millis) -> bool:
-    return _number(key, "valid_until", now + 1) <= now or "revoked_at" in key
+def committed_of(account: Item) -> dict[str, int]:
+    """Give the micro-USD that a tenant has reserved or spent, by UTC day (YYYYMMDD)."""
+    days = {name.removeprefix(COMMITTED): value for name, value in account.items() if name.startswith(COMMITTED)}
+    return {day: int(plain(value)) for day, value in days.items()}
+
+
+def _is_over(key: Item, owner: Item, now: Millis) -> bool:
+    return _number(key, "valid_until", now + 1) <= now or REVOKED_AT in key or CLOSED_AT in owner
 
 
 def _number(item: Item, name: str, default: int) -> int:

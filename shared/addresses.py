@@ -87,11 +87,11 @@ def is_public(address: str) -> bool:
     """Say whether an IP address leads to the public Internet: not to this machine, its network, or AWS's inside."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is None:
+        if ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        elif ip not in _IPV6 or ip.sixtofour is not None or ip.teredo is not None:
             # Only what is routed as IPv6 itself: translated and tunnelled forms lead to any IPv4 address.
-            is_native = ip in _IPV6 and ip.sixtofour is None and ip.teredo is None
-            return is_native and ip.is_global and not any(ip in network for network in _SET_ASIDE)
-        ip = ip.ipv4_mapped
+            return False
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _SET_ASIDE)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from shared import schedule
 from shared.addresses import is_below, is_named
 from shared.archive_queue import ArchiveOrder
+from shared.ending import log_end
 from shared.errors import (
     Code,
     OutputExpired,
@@ -156,8 +157,7 @@ class Archiver:
         if isinstance(settled, Ignored):
             get_logger().info("settle_ignored", job_id=job.id, reason=settled.reason)
             return settled.job if settled.job is not None and settled.job.ended else None
-        # The template makes a metric of it.
-        get_logger().info("ended", job_id=job.id, status=settled.status, model=job.model, micro_usd=outcome.cost)
+        log_end("ended", settled, self._now())
         return settled
 
     def _forgotten(self, job: Job) -> Outcome:

@@ -20,6 +20,7 @@ def consume(run: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, 
     def handle(event: Mapping[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401, ARG001
         failed = []
         for message in event["Records"]:
+            get_logger().remove_keys(["job_id"])
             get_logger().append_keys(message_id=message["messageId"])
             try:
                 run(message)

@@ -42,7 +42,7 @@ class Dispatcher:
     def dispatch(self, order: DispatchOrder) -> None:
         """Start a job if it is its turn; else send the order again, so that no waiting looks like a failure."""
         if (wait := self._limit.take()) > 0:
-            spread = random.uniform(0, SPREAD_S)  # noqa: S311 - keeps no secret
+            spread = random.SystemRandom().uniform(0, SPREAD_S)
             self._queue.send(order, delay_s=wait + spread)
             return
         now = self._now()
@@ -56,6 +56,6 @@ class Dispatcher:
 
     def _end_canceled(self, ignored: Ignored) -> None:
         job = ignored.job
-        get_logger().info("dispatch_ignored", reason=ignored.reason)
+        get_logger().info("dispatch_ignored", job_id=job.id if job else None, reason=ignored.reason)
         if ignored.reason is Reason.CANCEL_REQUESTED and job is not None and job.status is Status.QUEUED:
             self._starter.abandon(job, Status.CANCELED, deadline_problem(job))

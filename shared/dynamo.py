@@ -109,6 +109,10 @@ class Expression:
         """Say that an attribute lies between two values, or is one of them."""
         return f"{self.name(attribute)} BETWEEN {self.value(first)} AND {self.value(last)}"
 
+    def begins_with(self, attribute: str, prefix: str) -> str:
+        """Say that an attribute begins with this."""
+        return f"begins_with({self.name(attribute)}, {self.value(prefix)})"
+
     def is_in(self, attribute: str, values: Sequence[str]) -> str:
         """Say that an attribute has one of these values."""
         return f"{self.name(attribute)} IN ({', '.join(self.value(value) for value in values)})"
@@ -151,14 +155,33 @@ class Dynamo:
     def get_many(self, table: str, pks: Sequence[str]) -> dict[str, Item]:
         """Read up to 100 items at once; those that do not exist are left out."""
         found: dict[str, Item] = {}
-        wanted: Any = {table: {"Keys": [{"pk": {"S": pk}} for pk in pks], "ConsistentRead": True}} if pks else {}
+        if not pks:
+            return found
+        wanted: Any = {table: {"Keys": [{"pk": {"S": pk}} for pk in pks], "ConsistentRead": True}}
         for _ in self._tries():
-            if not wanted:
-                return found
             answer = self.client.batch_get_item(RequestItems=wanted)
             found |= {item["pk"]["S"]: item for item in answer["Responses"].get(table, [])}
             wanted = answer["UnprocessedKeys"]
+            if not wanted:
+                return found
         raise Contended(table)
+
+    def scan(self, table: str, condition: Expression) -> Iterator[Item]:
+        """Give all items that meet a condition, in no order. It reads the whole table: for operators only."""
+        parameters = condition.parameters()
+        pages = self.client.get_paginator("scan").paginate(
+            TableName=table,
+            ConsistentRead=True,
+            FilterExpression=parameters["ConditionExpression"],
+            ExpressionAttributeNames=parameters["ExpressionAttributeNames"],
+            ExpressionAttributeValues=parameters["ExpressionAttributeValues"],
+        )
+        for page in pages:
+            yield from page["Items"]
+
+    def delete(self, table: str, pk: str) -> None:
+        """Remove an item; that it is not there is no error."""
+        self.client.delete_item(TableName=table, Key={"pk": {"S": pk}})
 
     def update(self, table: str, pk: str, expression: Expression) -> Item:
         """Change one item if the condition holds, and give it as it is then.
@@ -213,7 +236,8 @@ class Dynamo:
         for number in range(TRIES):
             if number:
                 longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**number)
-                self._sleep(random.uniform(0, longest))  # noqa: S311 - spreads the tries, keeps no secret
+                # The system's: copies that SnapStart makes of one function share the state of Python's own generator.
+                self._sleep(random.SystemRandom().uniform(0, longest))
             yield number
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import KINDS, Code, Refusal
+from shared.identifiers import is_job_id
 from shared.logs import get_logger, log_unexpected
 from shared.outages import is_outage
 
@@ -114,11 +115,13 @@ def endpoint[U](
         request_id = str(event.get("requestContext", {}).get("requestId", "unknown"))
         logger = get_logger()
         logger.append_keys(request_id=request_id)
-        logger.remove_keys(["job_id", "tenant"])
+        logger.remove_keys(["job_id", "tenant", "route"])
         try:
             use_cases = wire()
             request = _parse(event, origins(use_cases))
-            return _render(_serve(routes, request, use_cases, accounts), request_id)
+            response = _serve(routes, request, use_cases, accounts)
+            logger.info("answered", status=response.status)
+            return _render(response, request_id)
         except Refusal as refusal:
             logger.info("refused", code=refusal.code, status=KINDS[refusal.code].status)
             return _render(problem_response(refusal, str(event.get("rawPath", "")), request_id), request_id)
@@ -195,6 +198,10 @@ def _serve[U](
     for route in routes:
         if (params := route.match(request.method, request.path)) is None:
             continue
+        get_logger().append_keys(route=f"{route.method} {route.path}")
+        # Anything else that stands there may be what must not be logged.
+        if is_job_id(job_id := params.get("job_id", "")):
+            get_logger().append_keys(job_id=job_id)
         caller = None if route.public else _authenticate(request, accounts(use_cases))
         decoded = _decode_json(request) if route.body else None
         known = Request(**{**vars(request), "params": params, "caller": caller, "json": decoded})

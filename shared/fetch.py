@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ MARGIN_S = 1.0  # after which a connection is cut that `Download` has not given 
 REDIRECTS = 3
 _GONE = frozenset({403, 404, 410})  # Replicate's storage answers 404, other stores 403, once a file is deleted
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LENGTH = re.compile("[0-9]{1,18}", re.ASCII)
 
 
 class Readable(Protocol):
@@ -107,15 +109,26 @@ def open_output(url: str, rules: Rules) -> Iterator[Download]:
             with opened("GET", url, rules, Patience(CONNECT_S, READ_S, left_s + MARGIN_S)) as response:
                 if response.status not in _REDIRECTS:
                     _raise_for_status(response.status)
-                    length = response.headers.get("Content-Length", "")
-                    yield Download(response, int(length) if length.isdecimal() else None, rules, since=since)
+                    yield Download(response, _length(response.headers.get("Content-Length")), rules, since=since)
                     return
-                url = urljoin(url, response.headers.get("Location", ""))
+                url = _target(url, response.headers.get("Location", ""))
         except AddressRefused as refused:
             raise OutputRejected(f"an output's URL {refused}") from refused
         except AddressUnavailable as error:
             raise OutputUnavailable(f"an output's URL {error}") from error
     raise OutputRejected("an output redirects too often")
+
+
+def _length(told: str | None) -> int | None:
+    """Give the length that a header tells; what makes no sense is not told."""
+    return int(told) if told is not None and _LENGTH.fullmatch(told) else None
+
+
+def _target(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise OutputRejected("an output redirects to what is no URL") from error
 
 
 def _raise_for_status(status: int) -> None:

@@ -22,12 +22,12 @@ from shared.job import StoredFile
 from shared.media import HEAD_BYTES, Media, sniff
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
 
     from shared.fetch import Download
-    from shared.job import Job
+    from shared.job import Job, TenantId
 
 SMALL = 4 * 1024 * 1024  # kept in memory; what is larger goes by way of a temporary file
 PART = 256 * 1024
@@ -158,14 +158,49 @@ class FileStore:
     def purge(self, job: Job) -> None:
         """Remove everything of a job's, in all its versions: files, manifest and inputs."""
         for prefix in (prefix_of(job), f"inputs/{job.tenant}/{job.id}/"):
-            after: Any = {}
-            while after is not None:
-                page = self._client.list_object_versions(Bucket=self._bucket, Prefix=prefix, **after)
-                for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-                    self._client.delete_object(Bucket=self._bucket, Key=version["Key"], VersionId=version["VersionId"])
-                after = None
-                if page["IsTruncated"]:
-                    after = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+            self._purge(prefix)
+
+    def purge_tenant(self, tenant: TenantId) -> None:
+        """Remove everything of a tenant's, in all its versions."""
+        for place in ("jobs", "inputs", "uploads"):
+            self._purge(f"{place}/{tenant}/")
+
+    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Give the key and the size of every object below a prefix."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        for page in pages:
+            for one in page.get("Contents", []):
+                yield one["Key"], one["Size"]
+
+    def download(self, key: str) -> Iterator[bytes]:
+        """Read an object part by part.
+
+        Raises:
+            Gone: there is none.
+        """
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                raise Gone(key) from error
+            raise
+        with answer["Body"] as body:
+            while part := body.read(PART):
+                yield part
+
+    def copy_input(self, key: str, to: str) -> None:
+        """Copy what a job was given for another one."""
+        self._client.copy_object(Bucket=self._bucket, Key=to, CopySource={"Bucket": self._bucket, "Key": key})
+
+    def _purge(self, prefix: str) -> None:
+        after: Any = {}
+        while after is not None:
+            page = self._client.list_object_versions(Bucket=self._bucket, Prefix=prefix, **after)
+            for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                self._client.delete_object(Bucket=self._bucket, Key=version["Key"], VersionId=version["VersionId"])
+            after = None
+            if page["IsTruncated"]:
+                after = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
 
     def presign(self, key: str, *, seconds: int) -> str:
         """Give a URL that downloads an object without credentials for so long."""

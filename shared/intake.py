@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from logging import WARNING
 from typing import TYPE_CHECKING
 
 from shared.errors import Code, Refusal
-from shared.logs import get_logger
+from shared.logs import get_logger, log_measured
+from shared.metrics import Metric
 from shared.prediction import decode_document, parse_prediction
 from shared.signatures import BadSignature, equal, sign_callback, verify_webhook
 
@@ -25,11 +27,11 @@ class Intake:
         self,
         *,
         reports: Reports,
-        webhook_keys: Sequence[bytes],
+        webhook_keys: Callable[[], Sequence[bytes]],
         callback_key: str,
         now: Callable[[], Millis],
     ) -> None:
-        """`webhook_keys` are the active signing keys of Replicate's, `callback_key` signs our URLs."""
+        """`webhook_keys` gives the active signing keys of Replicate's, `callback_key` signs our URLs."""
         self._reports = reports
         self._webhook_keys = webhook_keys
         self._callback_key = callback_key
@@ -50,14 +52,17 @@ class Intake:
         except (ValueError, RecursionError):
             get_logger().warning("webhook_unreadable", job_id=job_id)
             return "unreadable"
-        return self._reports.take(job_id, document)
+        done = self._reports.take(job_id, document)
+        get_logger().info("webhook_taken", job_id=job_id, done=done)
+        return done
 
     def _verify(self, job_id: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> None:
         try:
             self._verify_url(job_id, query.get("attempt", ""), query.get("k", ""))
-            verify_webhook(self._webhook_keys, headers, body, now=self._now() / 1000)
+            verify_webhook(self._webhook_keys(), headers, body, now=self._now() / 1000)
         except BadSignature as error:
-            get_logger().warning("webhook_refused", reason=str(error))
+            values = {Metric.WEBHOOKS_REFUSED: 1.0}
+            log_measured("webhook_refused", values, level=WARNING, reason=str(error))
             raise Refusal(Code.UNAUTHORIZED, "This webhook is not signed as Replicate signs.") from error
 
     def _verify_url(self, job_id: str, attempt: str, k: str) -> None:

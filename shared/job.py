@@ -128,6 +128,7 @@ class Job:
     version: str | None = None  # the hash that was asked for; None for an official model
     deployment: str | None = None  # owner/name, if it runs on one
     destination: str | None = None  # owner/name, where a training puts its model
+    family: str = "other"  # what its model is counted as: one of few names, which the registry knows
     makes: Makes = Makes.IMAGES
     input: Mapping[str, Any]  # canonical and validated, without secrets
     stored_inputs: Mapping[str, str] = field(default_factory=dict)  # where in the input (`image`) → key in the bucket

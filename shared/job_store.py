@@ -28,13 +28,14 @@ from shared.logs import log_unexpected
 from shared.pricing import Price, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from shared.dynamo import Dynamo, Item
     from shared.job import Adopted, Event, TenantId, Test
 
 SHARDS = 8  # of the due index: one partition takes 1,000 writes a second, far above what they need together
 PAGES = 20  # of the index, for one listing: a filter that matches little gives a short page
+BATCH = 100  # items that DynamoDB reads at once
 BATCH_MS = 25 * 3_600_000  # in which the jobs of a batch are made: a repeat with its key may come within a day
 RACES = 5  # how often an event that lost a race is tried again before the sender is asked to
 
@@ -213,6 +214,27 @@ class JobStore:
                 break
         jobs = [job for job in self.get_many(found) if job.deleted_at is None]
         return Listed(jobs, JobId(start["id"]["S"]) if start else None)
+
+    def each(
+        self,
+        tenant: TenantId,
+        *,
+        between: tuple[JobId, JobId] | None = None,
+        among: Mapping[str, Sequence[str]] | None = None,
+    ) -> Iterator[Job]:
+        """Give all of a tenant's jobs, newest first, deleted ones too; `between` are ids, `among` is as for `page`."""
+        start: Any = None
+        while True:
+            items, start = self._query(tenant, among or {}, between, limit=BATCH, start=start)
+            yield from self.get_many([str(plain(item["id"])) for item in items])
+            if not start:
+                return
+
+    def owners(self, prediction_ids: Sequence[str]) -> dict[str, JobId]:
+        """Give the jobs that up to 100 predictions belong to; those that nobody owns are left out."""
+        items = self._dynamo.get_many(self.table, [prediction_pk(one) for one in dict.fromkeys(prediction_ids)])
+        found = {pk.removeprefix(prediction_pk("")): item for pk, item in items.items()}
+        return {prediction_id: JobId(str(plain(item["job_id"]))) for prediction_id, item in found.items()}
 
     def alike(self, tenant: TenantId, fingerprint: str, *, since: Millis, now: Millis) -> list[JobId]:
         """Give the ids of a tenant's jobs of the same body since a time, newest first; the index may be behind."""

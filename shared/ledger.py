@@ -14,23 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.accounts import account_pk
+from shared.accounts import CLOSED_AT, COMMITTED, account_pk
 from shared.dynamo import Expression, TransactionFailed, plain, put_action, typed, update_action
 from shared.errors import Code, Contended, InvalidField, Refusal
 from shared.job import Ignored, Job, JobId, Millis, Reason, apply
 from shared.job_store import compile_event, decode, encode, job_pk
-from shared.logs import log_unexpected
-from shared.pricing import usd
+from shared.logs import log_measured, log_unexpected
+from shared.metrics import Metric
+from shared.pricing import percent, usd
 from shared.trained_models import claim, registration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shared.accounts import Limits
     from shared.dynamo import Dynamo, Item
     from shared.job import Settling, TenantId
 
 WINDOW_MS = 60_000
+_SPENDING = "spending#"
 _UNFIT = frozenset({"ValidationException", "TransactionCanceledException"})
 TRIES = 4  # between the two forms of the admission, should the minute end in the middle
 IN_FLIGHT_RETRY_S = 5.0
@@ -99,12 +101,12 @@ def day_of(at: Millis) -> str:
 
 def spending_pk(tenant: str, day: str) -> str:
     """Give the primary key of the item that says what was spent on a day, for each model in micro-USD."""
-    return f"spending#{tenant}#{day}"
+    return f"{_SPENDING}{tenant}#{day}"
 
 
 def committed(day: str) -> str:
     """Name the attribute that holds a day's reserved and spent money, as one number in micro-USD."""
-    return f"committed_{day}"
+    return f"{COMMITTED}{day}"
 
 
 class Ledger:
@@ -162,6 +164,11 @@ class Ledger:
             (item,) = failed.met
             return _met(item) if item else None
         return None
+
+    def find(self, pointer_pk: str) -> Met | None:
+        """Read where a pointer leads."""
+        item = self._dynamo.get(self._jobs, pointer_pk)
+        return _met(item) if item else None
 
     def _require_admitted(self, job: Job, error: Exception) -> None:
         """Go on only if the admission took effect, and merely its answer was lost."""
@@ -221,6 +228,18 @@ class Ledger:
             in_flight=int(plain(account["inflight"])) if account else 0,
         )
 
+    def books(self, *, since: str) -> Iterator[tuple[str, str, Mapping[str, int]]]:
+        """Give what every tenant spent on each UTC day from `since` (YYYYMMDD) on: tenant, day, micro-USD by model.
+
+        Tenants that are no more are there too.
+        """
+        entries = Expression()
+        entries.when(entries.begins_with("pk", _SPENDING))
+        for item in self._dynamo.scan(self._accounts, entries):
+            tenant, _, day = str(plain(item["pk"])).removeprefix(_SPENDING).rpartition("#")
+            if day >= since:
+                yield tenant, day, {name: int(plain(value)) for name, value in item.items() if name != "pk"}
+
     def _spend(self, job: Job, cost: int) -> dict[str, object]:
         assert job.hold is not None  # noqa: S101 - told to the type checker; `settle` has looked
         spending = Expression()
@@ -238,7 +257,7 @@ class Ledger:
         if any(others):
             detail = f"Another tenant trains under {job.destination}."
             raise Refusal(Code.INVALID_INPUT, f"- destination: {detail}", (InvalidField("destination", detail),))
-        if not account:
+        if not account or CLOSED_AT in account:
             raise Refusal(Code.FORBIDDEN, "The account of this API key no longer exists.") from failed
         self._window_starts[job.tenant] = int(plain(account["win"]))
         if (refusal := _refusal(account, job, limits, now, is_open=is_open, counts=counts)) is not None:
@@ -274,6 +293,7 @@ class Ledger:
             take.set("win", now)
             take.set("n", 1)
             take.when(take.compare("win", "<=", now - WINDOW_MS))
+        take.when(take.is_absent(CLOSED_AT))
         take.add("inflight", 1)
         take.add(day, job.hold.amount)
         take.when(take.compare("inflight", "<", limits.max_in_flight))
@@ -314,6 +334,7 @@ def _refusal(account: Item, job: Job, limits: Limits, now: Millis, *, is_open: b
         return Refusal(Code.TOO_MANY_IN_FLIGHT, detail, retry_after=IN_FLIGHT_RETRY_S, headers=headers)
     spent = figures.get(committed(job.hold.day), 0)
     if spent + job.hold.amount > limits.daily_budget:
+        log_measured("over_budget", {Metric.BUDGET_USED: percent(spent, limits.daily_budget)}, tenant=job.tenant)
         return _over_budget(limits, spent=spent, cost=job.hold.amount, now=now)
     return None if counts and was_open != is_open else _busy()
 

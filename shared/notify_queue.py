@@ -68,7 +68,7 @@ def delay_after(received: int) -> int:
     """Give the seconds from the `received`th call that failed to the next one; 0 after the last."""
     if received > len(DELAYS_S):
         return 0
-    return round(DELAYS_S[max(0, received - 1)] * random.uniform(1 - SPREAD, 1 + SPREAD))  # noqa: S311 - no secret
+    return round(DELAYS_S[max(0, received - 1)] * random.SystemRandom().uniform(1 - SPREAD, 1 + SPREAD))
 
 
 def parse_notice(body: str) -> Notice | None:

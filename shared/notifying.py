@@ -152,6 +152,10 @@ class Heard:
         expression.set("expires_at", self._now() // 1000 + HEARD_S)
         self._dynamo.update(self._table, _heard_pk(notice), expression)
 
+    def forget(self, notice: Notice) -> None:
+        """Have it told again, when its message comes."""
+        self._dynamo.delete(self._table, _heard_pk(notice))
+
 
 def _heard_pk(notice: Notice) -> str:
     return f"heard#{notice.webhook_id}"

@@ -10,6 +10,7 @@ import http.client
 import socket
 import ssl
 import time
+import traceback
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -65,12 +66,15 @@ def opened(
     until = time.monotonic() + patience.total_s
     with ExitStack() as closing:
         try:
-            response = _send(parts, address, patience, closing, method=method, headers=headers or {}, body=body)
+            response = closing.enter_context(
+                _send(parts, address, patience, closing, method=method, headers=headers or {}, body=body)
+            )
         except _BROKEN as error:
+            traceback.clear_frames(error.__traceback__)  # they hold the connection, as long as the error is held
             raise AddressUnavailable(f"gave no answer: {type(error).__name__}") from error
         if time.monotonic() > until:
             raise AddressUnavailable("gave no whole answer in time")  # headers that were cut read like others
-        yield closing.enter_context(response)
+        yield response
 
 
 def _send(

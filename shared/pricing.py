@@ -73,6 +73,11 @@ def usd(micro: int) -> str:
     return f"{'-' if micro < 0 else ''}{whole}.{rest:06d}".rstrip("0").rstrip(".")
 
 
+def percent(spent: int, budget: int) -> float:
+    """Give the part of a budget that is spent; of none, all is."""
+    return 100 * spent / budget if budget else 100.0
+
+
 def micro_usd(text: str) -> int:
     """Read an amount in USD, such as `0.50`, into micro-USD.
 

@@ -14,14 +14,14 @@ from shared import schedule
 from shared.errors import Code, Problem, UpstreamError, UpstreamRefused, UpstreamUnclear
 from shared.job import DeadlineHit, Deferred, Job, Kind, Millis, NotListed, Status, deadline_problem
 from shared.job_store import SHARDS, shard_name
-from shared.logs import get_logger, log_unexpected
+from shared.logs import get_logger, log_measured, log_unexpected
 from shared.manifest import iso
-from shared.metrics import Metric, count
+from shared.metrics import Metric
 from shared.prediction import OUTPUTS_LIVE_S, parse_prediction
 from shared.starting import callback_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from shared.archive_queue import ArchiveQueue
     from shared.job import PredictionId
@@ -107,7 +107,7 @@ class Reconciler:
             self._strikes += 1
             get_logger().warning("reconcile_postponed", job_id=job.id, reason=type(error).__name__)
         except Exception as error:  # noqa: BLE001
-            log_unexpected("reconcile_failed", error)
+            log_unexpected("reconcile_failed", error, job_id=job.id)
             return False  # it may still be due, and must not keep the run going
         return True
 
@@ -137,7 +137,10 @@ class Reconciler:
         if job.deadline_at is None or now < job.deadline_at or job.cancel_requested_at is not None:
             return job
         hit = self._jobs.record(job.id, DeadlineHit(at=now, due_at=schedule.next_look(job, now, poll_s=self._poll_s)))
-        return hit if isinstance(hit, Job) else job
+        if not isinstance(hit, Job):
+            return job
+        get_logger().info("deadline_hit", job_id=job.id)
+        return hit
 
     def _wake(self, job: Job) -> None:
         """A queued job whose message must have been lost: send another, unless its time is over."""
@@ -146,6 +149,7 @@ class Reconciler:
         elif (too_late := self._starter.too_late(job)) is not None:
             self._starter.abandon(job, *too_late)
         else:
+            get_logger().info("woken", job_id=job.id)
             self._starter.enqueue(job, delay_s=0)
 
     def _poll(self, job: Job, prediction_id: PredictionId) -> None:
@@ -158,14 +162,15 @@ class Reconciler:
                 self._archive.send_forgotten(job.id, prediction_id)
             return
         if self._reports.take(job.id, document) == "completed":
-            self._measure(parse_prediction(document))
-            count(Metric.REPAIRED)
+            left = self._minutes_left(parse_prediction(document))
+            log_measured("repaired", {Metric.REPAIRED: 1.0, **left}, job_id=job.id)
 
-    def _measure(self, prediction: Prediction) -> None:
+    def _minutes_left(self, prediction: Prediction) -> Mapping[Metric, float]:
         """Say how close to its deletion a result was found."""
-        if prediction.completed_at is not None:
-            left_s = (prediction.completed_at - self._now()) / 1000 + OUTPUTS_LIVE_S
-            count(Metric.MINUTES_TO_EXPIRY, left_s / 60)
+        if prediction.completed_at is None:
+            return {}
+        left_s = (prediction.completed_at - self._now()) / 1000 + OUTPUTS_LIVE_S
+        return {Metric.MINUTES_TO_EXPIRY: left_s / 60}
 
     def _look_up(self, job: Job) -> None:
         """Find out whether an attempt whose answer is missing was taken: adopt it, prove it absent, or give it up."""

@@ -108,3 +108,10 @@ MODELS: Mapping[str, Model] = {
 
 FAMILIES: Mapping[str, Model] = {**MODELS, "flux-lora": FINE_TUNED}
 """What a model of the operator's own can be said to be like."""
+
+
+def family_of(model: Model) -> str:
+    """Give the name that a model is counted as: there are as many others as callers can think of."""
+    if model.name in MODELS:
+        return model.name
+    return "flux-lora" if model.input is FINE_TUNED.input else "other"

@@ -158,6 +158,14 @@ class ReplicateApi:
         """Read a deployment (`owner/name`). Raises as `get` does."""
         return self._read(lambda: self._client.deployments.get(name))
 
+    def account(self) -> Any:  # noqa: ANN401
+        """Read the account that the token belongs to. Raises as `get` does."""
+        return self._read(self._client.accounts.current)
+
+    def webhook_secret(self) -> str:
+        """Read the secret that Replicate signs this account's webhooks with. Raises as `get` does."""
+        return str(self._read(self._client.webhooks.default.secret).get("key", ""))
+
     def create_model(self, name: str) -> None:
         """Make a private model without a version, for a training to put its own there. Raises as `create` does."""
         owner, _, own = name.partition("/")

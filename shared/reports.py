@@ -70,13 +70,17 @@ class Reports:
         if self._notify is None:
             return
         try:
-            # An adoption gives no job.
-            known = self._jobs.get(job_id) if is_new else job
+            known = self._adopter(job_id, prediction) if is_new else job
             wanted = [event for event in _events(prediction) if event in known.webhook_events] if known else []
             if known and wanted:
                 self._notify().send(Notice(known.id, wanted[0], self._now()), tenant=known.tenant)
         except Exception as error:  # noqa: BLE001
-            log_unexpected("announce_failed", error)
+            log_unexpected("announce_failed", error, job_id=job_id)
+
+    def _adopter(self, job_id: str, prediction: Prediction) -> Job | None:
+        """Give the job that has just adopted a prediction, without reading it: to do so again tells what is met."""
+        again = self._jobs.adopt(job_id, Adopted(prediction.id, schedule.after(self._now(), self._poll_s)))
+        return again.job if again else None
 
     def _record(self, job_id: str, prediction: Prediction) -> Job | Ignored | None:
         now = self._now()

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.dynamo import Dynamo
 from shared.job import Millis
 from shared.job_store import JobStore
+from shared.logs import log_unexpected
 from shared.schedule import POLL_S
 from shared.settings import (
     ArchiveSettings,
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
 
     type Outgoing = Callable[[Job], Mapping[str, Any]]
 
+SECRETS_KEPT_S = 60.0  # by a process, of those that are replaced while it lives
 OUTPUT_SECONDS = 60.0  # for one output: archive runs 300 s at most
 # Three tries fit well into the time of every function, also of one that has already waited for Replicate.
 _RETRIES = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3})
@@ -182,7 +185,12 @@ def submit() -> SubmitParts:
     settings = SubmitSettings.load(os.environ)
     file_inputs = _file_inputs(settings, _links(settings))
     secret_inputs = _secret_inputs(settings.input_key_id)
-    parts = _start_parts(settings, outgoing=_outgoing(file_inputs, secret_inputs), username=settings.username)
+    parts = _start_parts(
+        settings,
+        outgoing=_outgoing(file_inputs, secret_inputs),
+        callback_key=secret(settings.callback_key_parameter),
+        username=settings.username,
+    )
     submission = Submission(
         jobs=parts.jobs,
         ledger=parts.ledger,
@@ -217,7 +225,8 @@ def dispatch() -> Dispatcher:
 
     settings = DispatchSettings.load(os.environ)
     outgoing = _outgoing(_file_inputs(settings, None), _secret_inputs(settings.input_key_id))
-    parts = _start_parts(settings, outgoing=outgoing, username=settings.username)
+    callback_key = secret(settings.callback_key_parameter)
+    parts = _start_parts(settings, outgoing=outgoing, callback_key=callback_key, username=settings.username)
     return Dispatcher(jobs=parts.jobs, queue=parts.queue, limit=parts.limit, starter=parts.starter, now=now)
 
 
@@ -237,7 +246,7 @@ def webhook() -> Intake:
             now=now,
             notify=cache(lambda: _notify_queue(settings.notify_queue_url, _HASTY)),
         ),
-        webhook_keys=webhook_keys(secret(settings.webhook_secret_parameter)),
+        webhook_keys=_kept(lambda: webhook_keys(secret(settings.webhook_secret_parameter))),
         callback_key=secret(settings.callback_key_parameter),
         now=now,
     )
@@ -369,6 +378,28 @@ def reconcile() -> Reconciler:
     )
 
 
+def _kept[T](read: Callable[[], T]) -> Callable[[], T]:
+    """Give what is read, anew from time to time: a process that knew its secrets for good would outlive them.
+
+    What was read before stands as long as nothing can be read.
+    """
+    found: list[tuple[T, float]] = []
+
+    def get() -> T:
+        if not found or time.monotonic() >= found[0][1] + SECRETS_KEPT_S:
+            try:
+                value = read()
+            except (BotoCoreError, ClientError) as error:
+                if not found:
+                    raise
+                log_unexpected("secret_not_read", error)
+                value = found[0][0]
+            found[:] = [(value, time.monotonic())]
+        return found[0][0]
+
+    return get
+
+
 def webhook_keys(text: str) -> Sequence[bytes]:
     """Read the signing secrets of webhooks: several, separated by spaces, while one replaces another."""
     from shared.signatures import decode_secret
@@ -456,7 +487,11 @@ def _targets(settings: ModelSettings, dynamo: Dynamo) -> Targets:
 
 
 def _start_parts(
-    settings: StartSettings, *, outgoing: Outgoing = _starts_nothing, username: str | None = None
+    settings: StartSettings,
+    *,
+    outgoing: Outgoing = _starts_nothing,
+    callback_key: str = "",  # only what starts a prediction signs where it is to be reported
+    username: str | None = None,
 ) -> _StartParts:
     from shared.dispatch_queue import DispatchQueue
     from shared.ledger import Ledger
@@ -477,7 +512,7 @@ def _start_parts(
         queue=queue,
         limit=limit,
         replicate=replicate,
-        callback_key=secret(settings.callback_key_parameter),
+        callback_key=callback_key,
         public_url=settings.origins[0],
         has_webhooks=settings.has_webhooks,
         poll_s=settings.poll_s,

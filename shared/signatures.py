@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what secrets begin with
+SECRET_PREFIX = "whsec_"  # noqa: S105 - what secrets begin with  # nosec B105
 TOLERANCE_S = 300  # before and after, as the scheme recommends
 _MOST_SIGNATURES = 16
 _SHORT_BYTES = 16  # of HMAC-SHA256 in URLs: 128 bits
-_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
+_SECONDS = re.compile(r"[1-9][0-9]{0,11}", re.ASCII)
 
 
 class BadSignature(Exception):

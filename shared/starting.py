@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from logging import WARNING
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from shared import schedule
 from shared.dispatch_queue import order_for
+from shared.ending import log_end
 from shared.errors import Cause, Code, InvalidField, Problem, UpstreamError, UpstreamNotTaken, UpstreamRefused
 from shared.job import (
     Abandoned,
@@ -23,8 +25,8 @@ from shared.job import (
     apply,
     deadline_problem,
 )
-from shared.logs import get_logger, log_unexpected
-from shared.metrics import Metric, count
+from shared.logs import get_logger, log_measured, log_unexpected
+from shared.metrics import Metric
 from shared.preferences import SHORTEST_DEADLINE_S
 from shared.replicate_api import Creation
 from shared.reports import is_foreign
@@ -111,7 +113,7 @@ class Starter:
             return self._not_started(job, error)
         except Exception as error:  # noqa: BLE001
             # Nothing has been sent yet, so that whatever went wrong, it may be tried again.
-            log_unexpected("start_not_prepared", error)
+            log_unexpected("start_not_prepared", error, job_id=job.id)
             return self.send_back(job, wait_s=schedule.retry_delay(job.attempt))
         return self._send(job, creation)
 
@@ -254,7 +256,7 @@ class Starter:
         event = Abandoned(attempt=job.attempt, outcome=outcome, due_at=schedule.after(now, schedule.MANIFEST_S))
         settled = self._ledger.settle(job, event)
         if isinstance(settled, Job):
-            get_logger().info("abandoned", job_id=job.id, status=status, code=problem.code if problem else None)
+            log_end("abandoned", settled, now)
             self._archive.send_ended(job.id)
         return latest(job, settled)
 
@@ -265,9 +267,8 @@ class Starter:
 
     def _return(self, job: Job, not_taken: UpstreamNotTaken) -> Job:
         cause = not_taken.cause
-        get_logger().warning("create_not_taken", job_id=job.id, attempt=job.attempt, cause=cause)
-        if cause in METRICS:
-            count(METRICS[cause])
+        measured = {METRICS[cause]: 1.0} if cause in METRICS else {}
+        log_measured("create_not_taken", measured, level=WARNING, job_id=job.id, attempt=job.attempt, cause=cause)
         if cause is Cause.FORBIDDEN:
             # It may be this request alone: the others do not wait for it.
             return self.send_back(job, wait_s=schedule.retry_delay(job.attempt))

@@ -16,7 +16,10 @@ from shared.inputs.fields import LARGEST_SEED
 from shared.job import Claimed, Hold, Job, Joined, Kind, Millis, Retried, Status, apply
 from shared.job_store import shard_of
 from shared.ledger import day_of, idempotency_pointer, reuse_pointer
-from shared.logs import get_logger, log_unexpected
+from shared.logs import get_logger, log_measured, log_unexpected
+from shared.metrics import Metric
+from shared.pricing import percent
+from shared.registry import family_of
 from shared.secret_inputs import TooLarge
 from shared.starting import latest
 from shared.validation import MOST_FIELDS
@@ -135,6 +138,7 @@ class Submission:
         try:
             met = self._admit(replace(draft, job=job), caller)
             is_admitted = met is None
+            get_logger().append_keys(job_id=met.job.id if met else job.id)
         finally:
             if job.status is Status.STARTING and not is_admitted:
                 self._limit.give_back()
@@ -256,6 +260,7 @@ class Submission:
             version=target.version,
             deployment=target.deployment,
             destination=order.destination,
+            family=family_of(target.model),
             makes=target.model.makes,
             input=given,
             stored_inputs=taken.stored,
@@ -327,7 +332,8 @@ class Submission:
         for _ in range(TRIES):
             met = self._ledger.admit(job, caller.limits, *pointers.values(), counts=counts)
             if met is None:
-                get_logger().info("admitted", job_id=job.id, model=job.model, status=job.status)
+                values = {Metric.SUBMITTED: 1.0, Metric.BUDGET_USED: _budget_used(job, caller)}
+                log_measured("admitted", values, job_id=job.id, status=job.status, model=job.family, runs=job.model)
                 return None
             answer = self._meet(met, job, list(pointers.values()), is_reuse=met.pk == draft.reuse_pk)
             if answer is not None:
@@ -368,7 +374,7 @@ class Submission:
         except Exception as error:  # noqa: BLE001
             # The job is written, and in the due index: whatever went wrong, it is found again, and the caller is
             # better served with its id than with an error.
-            log_unexpected("start_interrupted", error)
+            log_unexpected("start_interrupted", error, job_id=job.id)
         return job
 
     def _enqueue(self, jobs: Sequence[Job]) -> None:
@@ -376,6 +382,13 @@ class Submission:
             self._starter.enqueue_all(jobs)
         except Exception as error:  # noqa: BLE001 - as in `_start`
             log_unexpected("start_interrupted", error)
+
+
+def _budget_used(job: Job, caller: Account) -> float:
+    """Give the part of a tenant's day that is committed with a job, in percent, as far as this process knows."""
+    day = day_of(job.created_at)
+    caller.committed[day] = caller.committed.get(day, 0) + job.estimate
+    return percent(caller.committed[day], caller.limits.daily_budget)
 
 
 def _unused_wishes(order: Order) -> Sequence[str]:

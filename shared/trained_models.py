@@ -11,15 +11,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.dynamo import Expression, plain, put_action, typed, update_action
-from shared.job import Kind, Status
+from shared.job import Kind, Status, TenantId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.dynamo import Dynamo
-    from shared.job import Job, Outcome, TenantId
+    from shared.job import Job, Outcome
 
 TRIGGER_WORD = "trigger_word"
+NOBODY = "-"  # no tenant is called so
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,25 @@ class TrainedModels:
         """Give the models of a tenant by their names."""
         item = self._dynamo.get(self._table, models_pk(tenant)) or {}
         return {name: TrainedModel(**json.loads(str(plain(value)))) for name, value in item.items() if name != "pk"}
+
+    def retire(self, tenant: str) -> list[str]:
+        """Forget what a tenant has trained, and give the names; nobody can use them here any more.
+
+        The models are still at Replicate, whose account all tenants share: what is nobody's is not free for others.
+        """
+        claims = Expression()
+        claims.when(claims.begins_with("pk", claim_pk("")))
+        claims.when(claims.compare("tenant", "=", tenant))
+        # Those too that are nobody's already, if this was interrupted.
+        names = {name.lower() for name in self.of(TenantId(tenant))}
+        for item in self._dynamo.scan(self._table, claims):
+            pk = str(plain(item["pk"]))
+            nobody = Expression()
+            nobody.set("tenant", NOBODY)
+            self._dynamo.update(self._table, pk, nobody)
+            names.add(pk.removeprefix(claim_pk("")))
+        self._dynamo.delete(self._table, models_pk(tenant))
+        return sorted(names)
 
     def owner(self, name: str) -> str | None:
         """Give the tenant that has claimed a name; Replicate's names do not differ by case."""

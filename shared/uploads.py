@@ -204,6 +204,32 @@ class Uploads:
         self._dynamo.client.delete_item(TableName=self._table, Key={"pk": typed(_pk(upload.id))})
         get_logger().info("file_deleted", file_id=upload.id)
 
+    def forget(self, tenant: TenantId) -> Millis | None:
+        """Remove what is known of a tenant's files, for good; give until when a form can still bring one, if any can.
+
+        What is known of that file stays until then. The objects are not touched.
+        """
+        now = self._now()
+        open_until: Millis | None = None
+        query = Expression()
+        condition = query.compare("tenant", "=", _partition(tenant))
+        parameters = query.parameters()
+        pages = self._dynamo.client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by_tenant",
+            KeyConditionExpression=condition,
+            ExpressionAttributeNames=parameters["ExpressionAttributeNames"],
+            ExpressionAttributeValues=parameters["ExpressionAttributeValues"],
+        )
+        for pk in [str(plain(item["pk"])) for page in pages for item in page["Items"]]:
+            item = self._dynamo.get(self._table, pk)
+            until = Millis(int(plain(item["created_at"])) + FORM_S * 1000) if item and "content" not in item else now
+            if until > now:
+                open_until = max(until, open_until or until)
+            else:
+                self._dynamo.delete(self._table, pk)
+        return open_until
+
     def _new(self, name: str, metadata: Mapping[str, Any], tenant: TenantId) -> Upload:
         now = self._now()
         file_id, name = str(new_job_id(now)), clean_name(name)

@@ -1,22 +1,36 @@
-"""What holds for all tests: no sockets but to loopback where a test says so, and no limit of time for Hypothesis."""
+"""What holds for all tests: no sockets but to loopback where a test says so, and no run that differs from the next."""
 
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from shared import services
+from shared.job import Millis
 from shared.logs import get_logger
 from tests.support.loopback import serving
 from tests.support.replicate import FakeReplicate
-from tests.support.world import World, deployed
+from tests.support.world import World, deployed, fresh_wiring
 
 settings.register_profile(
     "afterimage",
     deadline=None,  # machines that test are slow at times
+    derandomize=True,  # the same examples in every run
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("afterimage")
+
+
+DAY_S = 86_400
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin no test so shortly before midnight that the day may end within it: budgets and links are a UTC day's."""
+    left_s = DAY_S - time.time() % DAY_S
+    if left_s < (120 if item.get_closest_marker("sockets") else 10):
+        time.sleep(left_s + 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,6 +53,16 @@ def replicate(world: World) -> Iterator[FakeReplicate]:
     with serving(fake.respond) as origin:
         world.parameters["ReplicateApiUrl"] = origin
         yield fake
+
+
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Millis]:
+    """The time, at which all functions stand still."""
+    at = services.now()
+    monkeypatch.setattr(services, "now", lambda: at)
+    fresh_wiring()
+    yield at
+    fresh_wiring()
 
 
 @pytest.fixture

@@ -119,6 +119,17 @@ def test_every_reference_leads_somewhere_and_every_shared_part_is_used() -> None
     assert refs == shared
 
 
+def test_every_link_leads_to_an_operation_that_takes_what_it_gives() -> None:
+    takes = {
+        operation(key)["operationId"]: {one["name"] for one in map(resolve, operation(key).get("parameters", ()))}
+        for key in OPERATIONS
+    }
+    links = [link for part in parts(DOCUMENT) for link in part.get("links", {}).values()]
+    assert links
+    for link in links:
+        assert set(link["parameters"]) <= takes[link["operationId"]], link
+
+
 def test_every_schema_is_one() -> None:
     for part in parts(DOCUMENT):
         if isinstance(part.get("schema"), dict):

@@ -17,6 +17,8 @@ def of_type(kind: str) -> dict[str, dict[str, Any]]:
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
 QUEUES = of_type("AWS::SQS::Queue")
+TRACED = {"Submit", "Status", "Catalog", "Files", "Cancel", "Webhook"}  # by callers and by Replicate
+XRAY = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
 DEAD_LETTER_QUEUES = {name for name in QUEUES if name.endswith("DeadLetterQueue")}
 SETTINGS = {"ReconcileFunction": settings.StartSettings}  # which needs no more than these, as all that starts do
 
@@ -53,7 +55,7 @@ def test_a_function_is_named_after_its_folder(function: str) -> None:
 @each_function
 def test_a_function_gets_exactly_the_variables_that_its_settings_read(function: str) -> None:
     expected = SETTINGS.get(function) or getattr(settings, f"{function.removesuffix('Function')}Settings")
-    assert {name.lower() for name in environment(function)} == set(expected.__dataclass_fields__)
+    assert {name.lower() for name in environment(function)} == set(expected.fields())
 
 
 @each_function
@@ -73,10 +75,20 @@ def test_a_role_lists_single_actions_on_named_resources(function: str) -> None:
     for statement in statements(function):
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in listed(statement["Action"]))
+        if statement["Action"] == XRAY:
+            assert statement["Resource"] == "*"  # it has no resources
+            continue
         for resource in listed(statement["Resource"]):
             # Only objects are many; they are below one prefix.
             assert set(resource) <= {"Fn::GetAtt", "Fn::Sub"}
             assert "*" not in str(resource).removesuffix("/*'}")
+
+
+@each_function
+def test_a_function_that_somebody_waits_for_is_traced_and_may_say_so(function: str) -> None:
+    is_waited_for = function.removesuffix("Function") in TRACED
+    assert ("Active" if is_waited_for else None) == properties(function).get("Tracing")
+    assert (XRAY in [statement["Action"] for statement in statements(function)]) == is_waited_for
 
 
 def test_no_two_functions_share_a_role() -> None:
@@ -96,7 +108,7 @@ def test_the_gateway_may_call_a_function_if_and_only_if_a_route_leads_to_it(func
     integrations = {
         name
         for name, body in of_type("AWS::ApiGatewayV2::Integration").items()
-        if body["Properties"]["IntegrationUri"] == {"Fn::GetAtt": [function, "Arn"]}
+        if body["Properties"]["IntegrationUri"] == {"Ref": f"{function}.Alias"}
     }
     routed = {
         body["Properties"]["Target"]["Fn::Sub"].removeprefix("integrations/${").removesuffix("}")
@@ -105,7 +117,7 @@ def test_the_gateway_may_call_a_function_if_and_only_if_a_route_leads_to_it(func
     permitted = [
         body
         for body in of_type("AWS::Lambda::Permission").values()
-        if body["Properties"]["FunctionName"] == {"Ref": function}
+        if body["Properties"]["FunctionName"] == {"Ref": f"{function}.Alias"}
         and body["Properties"]["Principal"] == "apigateway.amazonaws.com"
     ]
     assert integrations <= routed
@@ -142,17 +154,6 @@ def test_a_queue_ends_in_a_dead_letter_queue_that_takes_from_it_alone(queue: str
     assert allowed["redrivePermission"] == "byQueue"
     (source,) = allowed["sourceQueueArns"]
     assert source["Fn::Sub"].endswith(f":{QUEUES[queue]['Properties']['QueueName']['Fn::Sub']}")
-
-
-@pytest.mark.parametrize("queue", sorted(DEAD_LETTER_QUEUES))
-def test_a_dead_letter_queue_raises_an_alarm(queue: str) -> None:
-    watched = [
-        dimension["Value"]
-        for alarm in of_type("AWS::CloudWatch::Alarm").values()
-        if alarm["Properties"]["MetricName"] == "ApproximateNumberOfMessagesVisible"
-        for dimension in alarm["Properties"]["Dimensions"]
-    ]
-    assert {"Fn::GetAtt": [queue, "QueueName"]} in watched
 
 
 @pytest.mark.parametrize("kind", ["AWS::DynamoDB::Table", "AWS::S3::Bucket"])

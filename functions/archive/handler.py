@@ -23,6 +23,7 @@ def run(message: Mapping[str, Any]) -> None:
     """
     parts = archive()
     order = parse_order(message["body"])
+    get_logger().append_keys(job_id=order.job_id)
     lease = order.lease or message["messageId"]
     try:
         parts.archiver.archive(order, lease=lease)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.consumer import consume
 from shared.dispatch_queue import parse_order
+from shared.logs import get_logger
 from shared.services import dispatch
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 def run(message: Mapping[str, Any]) -> None:
     """Start one job, or send its order again."""
-    dispatch().dispatch(parse_order(message["body"]))
+    order = parse_order(message["body"])
+    get_logger().append_keys(job_id=order.job_id)
+    dispatch().dispatch(order)
 
 
 handler = consume(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared.consumer import Postponed, consume
+from shared.logs import get_logger
 from shared.notify_queue import parse_notice
 from shared.outages import is_outage
 from shared.services import notify
@@ -18,6 +19,7 @@ def run(message: Mapping[str, Any]) -> None:
     notice = parse_notice(message["body"])
     if notice is None:
         return
+    get_logger().append_keys(job_id=notice.job_id)
     parts = notify()
     try:
         parts.notifier.notify(notice)

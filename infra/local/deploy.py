@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _ARTIFACTS = "afterimage-local-artifacts"
 _STACK = "afterimage-local"
-_DEPLOY_TIMEOUT_S = 60
+_OBSERVABILITY = "infra/observability.yaml"
+_DEPLOY_TIMEOUT_S = 180
 _SETTLED = frozenset({"CREATE_COMPLETE", "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})
 
 
@@ -32,7 +33,7 @@ class Aws:
         self.endpoint_url = endpoint_url
         session = boto3.Session(
             aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - MiniStack's fixed administrator
+            aws_secret_access_key="test",  # noqa: S106 - MiniStack's fixed administrator  # nosec B106
             region_name="us-east-1",
         )
         self.cloudformation = session.client("cloudformation", endpoint_url=endpoint_url)
@@ -76,7 +77,9 @@ def deploy(aws: Aws, root: Path, parameters: Mapping[str, str]) -> dict[str, str
     functions, shared = package(root / "functions", ""), package(root / "shared", "python/shared")
     aws.s3.put_object(Bucket=_ARTIFACTS, Key="functions.zip", Body=functions)
     aws.s3.put_object(Bucket=_ARTIFACTS, Key="shared.zip", Body=shared)
-    template = _point_to_artifacts((root / "template.yaml").read_text())
+    nested = f"{aws.endpoint_url}/{_ARTIFACTS}/observability.yaml"
+    aws.s3.put_object(Bucket=_ARTIFACTS, Key="observability.yaml", Body=(root / _OBSERVABILITY).read_bytes())
+    template = _point_to_artifacts((root / "template.yaml").read_text(), nested)
     aws.s3.put_object(Bucket=_ARTIFACTS, Key="template.yaml", Body=template.encode())
     aws.cloudformation.create_stack(
         StackName=_STACK,
@@ -85,23 +88,31 @@ def deploy(aws: Aws, root: Path, parameters: Mapping[str, str]) -> dict[str, str
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         OnFailure="DO_NOTHING",
     )
+    return deployed(aws)
+
+
+def deployed(aws: Aws) -> dict[str, str]:
+    """Wait until the stack is deployed, and return its outputs and physical ids."""
     outputs = _wait(aws.cloudformation)
-    _repair_concurrency(aws)
+    repair_concurrency(aws)
     resources = aws.cloudformation.describe_stack_resources(StackName=_STACK)["StackResources"]
     return {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources} | outputs
 
 
-def _point_to_artifacts(template: str) -> str:
-    """Name the uploaded code where the template names folders: what `sam package` does, and nothing else."""
-    for key, folder in (("CodeUri", "functions"), ("ContentUri", "shared")):
-        before, after = f"{key}: {folder}/", f"{key}: s3://{_ARTIFACTS}/{folder}.zip"
+def _point_to_artifacts(template: str, nested: str) -> str:
+    """Name what was uploaded where the template names what lies here: what `sam package` does, and nothing else."""
+    named = [
+        (f"{key}: {folder}/", f"{key}: s3://{_ARTIFACTS}/{folder}.zip")
+        for key, folder in (("CodeUri", "functions"), ("ContentUri", "shared"))
+    ]
+    for before, after in [*named, (f"TemplateURL: {_OBSERVABILITY}", f"TemplateURL: {nested}")]:
         if template.count(before) != 1:
             raise DeployError(f"template.yaml should say `{before}` exactly once.")
         template = template.replace(before, after)
     return template
 
 
-def _repair_concurrency(aws: Aws) -> None:
+def repair_concurrency(aws: Aws) -> None:
     """Set MaximumConcurrency again, since MiniStack keeps a parameter's number as text and stumbles over it."""
     for mapping in aws.lambda_.list_event_source_mappings()["EventSourceMappings"]:
         if scaling := mapping.get("ScalingConfig"):

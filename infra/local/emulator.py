@@ -9,7 +9,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -18,8 +18,15 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from infra.local.asgi import App, Receive, Scope, Send, answer, header
+from infra.local.conditions import (
+    with_conditional_writes,
+    with_encryption_context,
+    with_leading_keys,
+    with_rows_of_the_table,
+)
 from infra.local.gateway import HttpApi
 from infra.local.processes import follow_stdin
+from infra.local.transform import with_parameters
 
 # The words of S3, which MiniStack lacks: it serves such a request as if the header were not there.
 _TWO_AUTHORIZATIONS = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -56,12 +63,20 @@ def with_batches_of_sqs(extract: Callable[..., str | None]) -> Callable[..., str
     return of_single
 
 
+def with_cors_of_templates[T](answers: Callable[[Mapping[str, object], str], T]) -> Callable[..., T]:
+    """Wrap what answers by an API's CORS configuration: MiniStack keeps a template's names with their capitals."""
+
+    def of_api(configuration: Mapping[str, object], origin: str) -> T:
+        return answers({name[0].lower() + name[1:]: value for name, value in configuration.items()}, origin)
+
+    return of_api
+
+
 def environment(port: int) -> dict[str, str]:
     """Return the variables that MiniStack takes its settings from, and functions their credentials' endpoint."""
     return {
         "AUTH": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test"),
         "AWS_DEFAULT_REGION": "us-east-1",
         # Functions presign URLs for callers, so theirs is the address that callers can reach.
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -79,14 +94,25 @@ async def _serve(arguments: argparse.Namespace) -> None:
     told: asyncio.Future[str] = loop.create_future()
 
     def hear(line: bytes) -> None:
-        loop.call_soon_threadsafe(told.set_result, json.loads(line)["api_id"])
+        if not told.done():  # who deploys may have told already
+            loop.call_soon_threadsafe(told.set_result, json.loads(line)["api_id"])
 
     follow_stdin(hear)
     # Imported after the variables above are known to be set: MiniStack reads them at import.
     from ministack.app import app  # noqa: PLC0415
-    from ministack.core import iam_actions  # noqa: PLC0415
+    from ministack.core import iam_actions, iam_evaluator  # noqa: PLC0415
+    from ministack.services import apigateway  # noqa: PLC0415
+    from ministack.services.cloudformation import changesets, engine, handlers  # noqa: PLC0415
 
     iam_actions.extract_iam_action = with_batches_of_sqs(iam_actions.extract_iam_action)
+    iam_actions.dynamodb_service_context = with_leading_keys(iam_actions.dynamodb_service_context)
+    iam_actions.request_tag_context = with_encryption_context(iam_actions.request_tag_context)
+    iam_actions.s3_service_context = with_conditional_writes(iam_actions.s3_service_context)
+    iam_evaluator._resolve_condition_key = with_rows_of_the_table(iam_evaluator._resolve_condition_key)  # noqa: SLF001
+    for answering in ("_cors_response_headers", "_cors_preflight_response"):
+        setattr(apigateway, answering, with_cors_of_templates(getattr(apigateway, answering)))
+    for module in (changesets, handlers):
+        module._apply_transforms = with_parameters(engine._apply_transforms, engine._transform_parameters)  # noqa: SLF001
     async with asyncio.TaskGroup() as servers:
         aws = _config()
         aws.bind = [f"fd://{arguments.aws_fd}"]

@@ -10,7 +10,7 @@ import httpx
 from infra.local.deploy import Aws
 from infra.local.stack import Stack
 
-_TIMEOUT_S = 30
+_TIMEOUT_S = 120
 _POLL_S = 0.1
 _FINISHED = frozenset({"succeeded", "failed", "canceled"})
 _LOGGED_LINES = 15

@@ -30,9 +30,11 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGE = "local"
 # 8080 goes with 8443.
 HTTPS_PORT_OFFSET = 363
-_READY_TIMEOUT_S = 60
+_READY_TIMEOUT_S = 180
 # Each place is a process that must be started before it works: more of them only make a laptop slower.
 _CONCURRENCY = {"ArchiveConcurrency": "4", "DispatchConcurrency": "2", "NotifyConcurrency": "4"}
+# Where the usual development servers have their pages.
+_FRONTENDS = {"FrontendOrigins": "http://localhost:3000,http://localhost:5173"}
 # A caller on this machine can be called too.
 _WEBHOOKS = {"WebhookHosts": "*,http://127.0.0.1:*"}
 
@@ -84,7 +86,10 @@ class LocalStack:
 
     `folder` takes logs, which stay, and state, which does not; without one it is a temporary folder.
     `parameters` go to the template, over those that the stack itself sets. With `live`, no simulator is started.
+    `deployer` deploys the template in its own way, and gives the outputs and physical ids.
     """
+
+    emulator = emulator.__name__  # the program that plays AWS
 
     def __init__(
         self,
@@ -94,6 +99,7 @@ class LocalStack:
         folder: Path | None = None,
         parameters: Mapping[str, str] | None = None,
         live: Live | None = None,
+        deployer: Callable[[Aws, Path, Mapping[str, str]], Mapping[str, str]] = deploy,
         on_step: Callable[[str, float], None] = lambda _step, _seconds: None,
     ) -> None:
         self._root = root
@@ -101,6 +107,7 @@ class LocalStack:
         self._folder = folder
         self._parameters = parameters or {}
         self._live = live
+        self._deployer = deployer
         self._on_step = on_step
         self._exits = contextlib.ExitStack()
         self.children: list[Child] = []
@@ -144,8 +151,9 @@ class LocalStack:
             _wait_for_answer(f"{aws.endpoint_url}/_ministack/health")
         with self._step("template.yaml deployed"):
             keys.store(aws)
-            parameters = {"Stage": STAGE, "PublicUrl": ",".join(api_urls)} | _CONCURRENCY | _WEBHOOKS | replicate
-            deployed = deploy(aws, self._root, {**parameters, **self._parameters})
+            parameters = {"Stage": STAGE, "PublicUrl": ",".join(api_urls), **_FRONTENDS, **_WEBHOOKS, **_CONCURRENCY}
+            parameters |= replicate
+            deployed = self._deployer(aws, self._root, {**parameters, **self._parameters})
         with self._step("tenants and their API keys"):
             accounts = deployed["AccountsTable"]
             api_key, second_api_key = (create_tenant(aws, accounts, tenant) for tenant in ("demo", "other"))
@@ -190,7 +198,7 @@ class LocalStack:
 
     def _start_emulator(self, sockets: "_Sockets", certificates: Certificates, state: Path, logs: Path) -> Child:
         arguments = [
-            *("infra.local.emulator", "--certificate", str(certificates.certificate)),
+            *(self.emulator, "--certificate", str(certificates.certificate)),
             *("--key", str(certificates.key), "--aws-fd", str(sockets.aws)),
             *("--http-fd", str(sockets.http), "--https-fd", str(sockets.https)),
         ]

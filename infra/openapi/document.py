@@ -232,6 +232,8 @@ def _answer(answer: Answer, parts: _Components) -> Document:
         made["content"] = {JSON: content}
     elif answer.content:
         made["content"] = {answer.content: {}}
+    if answer.links:
+        made["links"] = {name: {"operationId": name, "parameters": dict(of)} for name, of in answer.links.items()}
     return made
 
 

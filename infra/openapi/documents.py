@@ -335,6 +335,13 @@ class UploadForm(TypedDict):
     file: File
 
 
+@with_config(
+    ConfigDict(
+        extra="forbid",
+        # Generated clients take metadata apart: `metadata[a][b]`.
+        json_schema_extra={"patternProperties": {r"^metadata(\[[^\[\]]*\])+$": {"type": "string"}}},
+    )
+)
 class FileForm(TypedDict):
     """A file as Replicate's clients send it."""
 

@@ -59,6 +59,7 @@ class Answer:
     headers: Sequence[str] = ()
     sometimes: Sequence[str] = ()  # headers
     content: str | None = None  # its content type, if that is not JSON
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # what can be asked next: with which values
     example: str | None = None  # of `examples.DOCUMENTS`
 
 
@@ -127,11 +128,11 @@ RETRY_COUNT = Input(
     "given, if there is one.",
 )
 IF_NONE_MATCH = Input("If-None-Match", "The `ETag` that is known: then the answer is 304 unless it has changed.")
-CURSOR = Input(
-    "cursor", "Where the page begins: as the page before says.", {"type": "string", "pattern": JOB_ID}, "query"
-)
+# What is empty is not given.
+ID_OR_EMPTY: Schema = {"type": "string", "anyOf": [{"pattern": JOB_ID}, {"maxLength": 0}]}
+CURSOR = Input("cursor", "Where the page begins: as the page before says.", ID_OR_EMPTY, "query")
 NAME_CURSOR = Input("cursor", "Where the page begins: as the page before says.", where="query")
-BATCH_ID = Input("batch_id", "Only jobs of this batch.", {"type": "string", "pattern": JOB_ID}, "query")
+BATCH_ID = Input("batch_id", "Only jobs of this batch.", ID_OR_EMPTY, "query")
 STATUS = Input(
     "status",
     "Only jobs of this status.",
@@ -171,29 +172,49 @@ MODELS = (Code.MODEL_NOT_ALLOWED, Code.MODEL_NOT_FOUND)
 
 UNCHANGED = Answer("It has not changed.", headers=CONDITIONAL)
 GONE = Answer("It is deleted.")
-CREATED: Mapping[int, Answer] = {
-    201: Answer(
-        "The job. Unless it has ended it says `starting`, whatever it does: several clients take any other unfinished "
-        "status for the end.",
-        documents.Prediction,
-        sometimes=(*PACE, "Preference-Applied"),
-        example="starting",
-    ),
-    202: Answer(
-        "The same, when `Prefer: wait` was not long enough.",
-        documents.Prediction,
-        headers=(*PACE, "Preference-Applied"),
-        example="starting",
-    ),
-}
+
+
+def _links(parameter: str, value: str, *operations: str) -> Mapping[str, Mapping[str, str]]:
+    return {operation: {parameter: value} for operation in operations}
+
+
+def _created(kind: str) -> Mapping[int, Answer]:
+    links = _links("job_id", "$response.body#/id", *(f"{kind}.{verb}" for verb in ("get", "cancel", "delete")))
+    return {
+        201: Answer(
+            "The job. Unless it has ended it says `starting`, whatever it does: several clients take any other "
+            "unfinished status for the end.",
+            documents.Prediction,
+            sometimes=(*PACE, "Preference-Applied"),
+            example="starting",
+            links=links,
+        ),
+        202: Answer(
+            "The same, when `Prefer: wait` was not long enough.",
+            documents.Prediction,
+            headers=(*PACE, "Preference-Applied"),
+            example="starting",
+            links=links,
+        ),
+    }
+
+
+CREATED = _created("predictions")
+OF_JOB = _links("job_id", "$response.body#/prediction_id", "jobs.get", "jobs.cancel", "jobs.delete")
+OF_ORDER = {**OF_JOB, **_links("batch_id", "$response.body#/batch_id", "jobs.list")}
+OF_FILE = _links("file_id", "$response.body#/id", "files.get", "files.download", "files.delete")
+OF_MODEL = {"owner": "$response.body#/results/0/owner", "name": "$response.body#/results/0/name"}
 ORDERED: Mapping[int, Answer] = {
     200: Answer(
         "It has ended, within `Prefer: wait`.",
         documents.ShortPrediction,
         sometimes=("Preference-Applied",),
         example="short",
+        links=OF_JOB,
     ),
-    202: Answer("It is accepted.", documents.ShortPrediction, headers=PACE, sometimes=("Preference-Applied",)),
+    202: Answer(
+        "It is accepted.", documents.ShortPrediction, headers=PACE, sometimes=("Preference-Applied",), links=OF_JOB
+    ),
 }
 
 
@@ -201,9 +222,9 @@ def _page(document: object) -> Mapping[int, Answer]:
     return {200: Answer("A page.", document)}
 
 
-def _read(document: object, example: str | None = None) -> Mapping[int, Answer]:
+def _read(document: object, links: Mapping[str, Mapping[str, str]] | None = None) -> Mapping[int, Answer]:
     """Give the answers to a read of something that has a tag."""
-    return {200: Answer("It is there.", document, headers=CONDITIONAL, example=example), 304: UNCHANGED}
+    return {200: Answer("It is there.", document, headers=CONDITIONAL, links=links or {}), 304: UNCHANGED}
 
 
 def _job(document: object, example: str) -> Mapping[int, Answer]:
@@ -245,7 +266,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "trainings.create",
         "Start a training",
         Tag.REPLICATE,
-        CREATED,
+        _created("trainings"),
         CREATES,
         STARTS,
         {
@@ -322,7 +343,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "models.list",
         "List the models that the caller may name",
         Tag.REPLICATE,
-        _read(documents.ModelPage),
+        _read(documents.ModelPage, links={"models.get": OF_MODEL, "models.versions.list": OF_MODEL}),
         (NAME_CURSOR, IF_NONE_MATCH),
     ),
     "GET /v1/models/{owner}/{name}": Operation(
@@ -366,7 +387,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "files.create",
         "Keep a file of up to 4 MB for a week, to be used as an input",
         Tag.REPLICATE,
-        {201: Answer("The file.", documents.File, headers=("Location",))},
+        {201: Answer("The file.", documents.File, headers=("Location",), links=OF_FILE)},
         refusals=(Code.UNSUPPORTED_MEDIA_TYPE, Code.PAYLOAD_TOO_LARGE, Code.INVALID_INPUT),
         form=documents.FileForm,
     ),
@@ -411,6 +432,7 @@ OPERATIONS: Mapping[str, Operation] = {
                 documents.ShortPrediction | documents.Batch,
                 sometimes=("Location", "Preference-Applied"),
                 example="short",
+                links=OF_ORDER,
             ),
             202: Answer(
                 "It is accepted: one job, or the parts of a batch, of which at least one was accepted.",
@@ -418,6 +440,7 @@ OPERATIONS: Mapping[str, Operation] = {
                 headers=("Location",),
                 sometimes=("Retry-After", "Retry-After-Ms", "Preference-Applied"),
                 example="short starting",
+                links=OF_ORDER,
             ),
         },
         CREATES,
@@ -495,7 +518,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "uploads.create",
         "Get a form with which S3 takes a large file",
         Tag.SHORT,
-        {201: Answer("The form, good for a few minutes.", documents.UploadForm, headers=("Location",))},
+        {201: Answer("The form, good for a few minutes.", documents.UploadForm, headers=("Location",), links=OF_FILE)},
         examples={"A zip of images": {"filename": "foxes.zip", "bytes": 52_000_000}},
     ),
     # ---- The service ----

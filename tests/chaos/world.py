@@ -39,7 +39,6 @@ DELETE_AGAIN_S = 600.0  # by when it has been repaired, and can be deleted
 def deployment() -> Iterator[World]:
     """Deploy the template in moto, once for many histories."""
     with pytest.MonkeyPatch.context() as patch, deployed() as world:
-        patch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Afterimage")
         patch.setenv("POWERTOOLS_LOG_LEVEL", "CRITICAL")
         yield world
 

@@ -40,6 +40,7 @@ def jobs_of(caller: Caller, answered: Answered) -> list[Job]:
 # The answer
 
 
+@pytest.mark.usefixtures("moment")
 def test_a_batch_answers_for_each_prompt_in_order(caller: Caller) -> None:
     answered = caller.generate(prompts("a fox", "a hen", "an owl"))
     assert answered.status == 202
@@ -134,6 +135,7 @@ def test_bad_prompts_are_named_by_their_place_beside_those_that_were_accepted(ca
     assert len(answered.body) < 10_000, "what was given is not repeated"
 
 
+@pytest.mark.usefixtures("moment")
 def test_a_hundred_prompts_with_three_bad_ones_are_97_jobs_and_three_reasons(caller: Caller) -> None:
     given: list[Any] = [f"fox {n}" for n in range(100)]
     given[0], given[50], given[99] = "", 7, None
@@ -375,6 +377,7 @@ def test_without_a_queue_the_jobs_wait_for_reconcile(caller: Caller) -> None:
 # Size
 
 
+@pytest.mark.usefixtures("moment")
 def test_a_hundred_long_prompts_fit(caller: Caller) -> None:
     given = [f"{n:02}" + "\u00e9" * 22_000 for n in range(100)]
     body = json.dumps(prompts(*given, num_images=1), ensure_ascii=False).encode()

@@ -14,6 +14,7 @@ from shared.job import CancelRequested, Hold, Job, Millis, PredictionId, Status
 from shared.schedule import CLAIM_FRESH_S, CLAIM_S, POLL_S, QUEUED_S
 from shared.services import now
 from shared.signatures import sign_callback
+from tests.support.cloudwatch import by_name
 from tests.support.loopback import Answer
 from tests.support.parts import Parts, SentMessages, composed
 from tests.support.replicate import FakeReplicate, answer
@@ -35,17 +36,6 @@ def queued(parts: Parts, **changes: Any) -> Job:
     """Give an admitted job that waits to be started."""
     fields: dict[str, Any] = {"status": Status.QUEUED, "attempt": 0, "claimed_at": None, **changes}
     return parts.admitted(**{"due_at": START + 300_000, **fields})
-
-
-def metrics(written: str) -> list[str]:
-    """Give the names of the metrics in what a function has written."""
-    documents = [json.loads(line) for line in written.splitlines() if '"_aws"' in line]
-    return [
-        metric["Name"]
-        for one in documents
-        for metrics in one["_aws"]["CloudWatchMetrics"]
-        for metric in metrics["Metrics"]
-    ]
 
 
 # Starting
@@ -227,11 +217,11 @@ def test_what_replicate_did_not_take_goes_back_to_the_queue(
     ],
 )
 def test_what_only_the_operator_can_repair_is_counted(
-    parts: Parts, capsys: pytest.CaptureFixture[str], not_taken: Answer, expected: list[str]
+    parts: Parts, logged: list[str], not_taken: Answer, expected: list[str]
 ) -> None:
     parts.replicate.will(not_taken)
     parts.dispatcher().dispatch(order_for(queued(parts)))
-    assert metrics(capsys.readouterr().out) == expected
+    assert by_name(logged) == {name: [1] for name in expected}
 
 
 @pytest.mark.parametrize(

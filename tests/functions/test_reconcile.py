@@ -1,6 +1,5 @@
 """`reconcile`: whatever has been silent too long is found again, once, and nothing is paid twice for it."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from shared.manifest import iso
 from shared.reconciling import MARGIN_S, SKEW_S, UNCLEAR_S
 from shared.schedule import CLAIM_S, LEASE_S, MANIFEST_S, POLL_S, QUEUED_S, next_look
 from shared.services import now
+from tests.support.cloudwatch import by_name
 from tests.support.loopback import Answer, Call
 from tests.support.parts import Parts, PlayedAccount, composed
 from tests.support.replicate import FakeReplicate, answer, prediction, training
@@ -51,30 +51,17 @@ def own_url(one: Job, origin: str = ORIGIN, k: str = "made-up") -> str:
     return f"{origin}/webhooks/replicate/{one.id}?attempt=1&k={k}"
 
 
-def metrics(written: str) -> dict[str, list[float]]:
-    """Give the values of the metrics in what a function has written."""
-    found: dict[str, list[float]] = {}
-    for line in written.splitlines():
-        if '"_aws"' in line:
-            document = json.loads(line)
-            for one in document["_aws"]["CloudWatchMetrics"]:
-                found |= {metric["Name"]: document[metric["Name"]] for metric in one["Metrics"]}
-    return found
-
-
 # Silence
 
 
-def test_a_silent_prediction_is_polled_and_its_end_passed_on(
-    world: World, parts: Parts, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_silent_prediction_is_polled_and_its_end_passed_on(world: World, parts: Parts, logged: list[str]) -> None:
     one = running(parts)
     world.clock.go_on(600)
     parts.replicate.has("p1", **ENDS)
     assert parts.reconcile() == 1
     (order,) = world.orders()
     assert (order["job_id"], order["prediction_id"], order["prediction"]["status"]) == (one.id, "p1", "succeeded")
-    assert metrics(capsys.readouterr().out) == {"RepairedByReconcile": [1.0], "MinutesToExpiry": [50.0]}
+    assert by_name(logged) == {"RepairedByReconcile": [1], "MinutesToExpiry": [50]}
     due_at = world.read(one.id).due_at
     assert due_at is not None
     assert due_at > world.clock()

@@ -59,7 +59,7 @@ def test_an_unsigned_webhook_changes_nothing(world: World) -> None:
     assert world.orders() == []
 
 
-@pytest.mark.parametrize("ago", [301, 3_600, -305, -3_600])
+@pytest.mark.parametrize("ago", [301, 3_600, -600, -3_600])
 def test_an_old_and_a_future_webhook_change_nothing(world: World, ago: int) -> None:
     one = world.put(adopted("p1"))
     assert world.webhook(one.id, done(), at=time.time() - ago).status == 401

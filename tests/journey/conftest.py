@@ -22,16 +22,20 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def local_of_session(stack: Stack) -> Iterator[Local]:
     with closing(Local(stack)) as local:
+        local.stop_schedule()
+        # The first calls of all functions take long: no test should have to wait for them.
+        with local.tenant() as tenant:
+            local.end([tenant.generate()])
+        local.reconcile()
         yield local
+        assert set(local.dead_letters().values()) == {0}
 
 
 @pytest.fixture
 def local(local_of_session: Local) -> Iterator[Local]:
     """The stack with a Replicate that behaves, and with nothing left of what it did before."""
     yield local_of_session
-    local_of_session.replicate.misbehave()
-    local_of_session.forget_messages()
-    local_of_session.forget_upstream_limit()
+    local_of_session.come_to_rest()
 
 
 @pytest.fixture

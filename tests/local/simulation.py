@@ -19,6 +19,8 @@ TOKEN = "r8_made_up"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Unused here, and empty: loading certificates takes longer than a test.
 
+PATIENCE_S = 120.0  # with a machine that does other things too
+
 
 @dataclass
 class Control:
@@ -119,13 +121,15 @@ def connected(simulator: Simulator, token: str = TOKEN) -> Iterator[Client]:
 @contextmanager
 def asking(simulator: Simulator) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=f"{simulator.replicate_url}/v1", headers=headers, timeout=5, verify=TLS) as plain:
+    with httpx.Client(
+        base_url=f"{simulator.replicate_url}/v1", headers=headers, timeout=PATIENCE_S, verify=TLS
+    ) as plain:
         yield plain
 
 
 @contextmanager
 def controlling(simulator: Simulator) -> Iterator[Control]:
-    with httpx.Client(base_url=f"{simulator.simulator_url}/_simulator", timeout=5, verify=TLS) as plain:
+    with httpx.Client(base_url=f"{simulator.simulator_url}/_simulator", timeout=PATIENCE_S, verify=TLS) as plain:
         yield Control(plain)
 
 
@@ -142,10 +146,10 @@ def receiving() -> Iterator[Receiver]:
 
 
 def fetch(url: str, **options: Any) -> httpx.Response:
-    return httpx.get(url, verify=TLS, **options)
+    return httpx.get(url, verify=TLS, **{"timeout": PATIENCE_S, **options})
 
 
-def eventually[T](look: Callable[[], T], within_s: float = 10.0) -> T:
+def eventually[T](look: Callable[[], T], within_s: float = PATIENCE_S) -> T:
     end = time.monotonic() + within_s
     while not (seen := look()):
         assert time.monotonic() < end, f"still {seen!r}"

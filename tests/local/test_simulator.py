@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.sockets
 SCHNELL = "black-forest-labs/flux-schnell"
 DEV = "black-forest-labs/flux-dev"
 ALL_EVENTS = ["start", "output", "logs", "completed"]
+IMPATIENT = httpx.Timeout(60, read=0.1)
 
 
 @pytest.fixture
@@ -106,7 +108,8 @@ def test_a_failed_run_raises_with_replicates_words(client: Client) -> None:
         run(client, prompt="nsfw-all please")
 
 
-def test_predictions_are_created_read_listed_and_canceled(client: Client) -> None:
+def test_predictions_are_created_read_listed_and_canceled(client: Client, control: Control) -> None:
+    control.faults({"on": "prediction", "kind": "held"})
     created = client.models.predictions.create(SCHNELL, input={"prompt": "x"})
     assert (created.status, created.version, created.model) == ("starting", "hidden", SCHNELL)
 
@@ -148,7 +151,7 @@ def test_prefer_wait_answers_with_all_files_before_the_end(api: httpx.Client) ->
 
 
 def test_a_wait_that_runs_out_says_starting(api: httpx.Client, control: Control) -> None:
-    control.faults({"on": "prediction", "kind": "slow", "times": 1, "delay_s": 10})
+    control.faults({"on": "prediction", "kind": "held", "times": 1})
     body = {"input": {"prompt": "x"}}
 
     answer = api.post(f"/models/{SCHNELL}/predictions", json=body, headers={"Prefer": "wait=1"})
@@ -233,15 +236,17 @@ def test_a_list_has_pages_and_times(api: httpx.Client, control: Control) -> None
 
 
 def test_cancel_after_aborts_what_has_not_started_and_cancels_what_has(api: httpx.Client, control: Control) -> None:
-    control.faults(
-        {"on": "prediction", "kind": "never", "times": 1},
-        {"on": "prediction", "kind": "slow", "times": 1, "delay_s": 9},
-    )
-    body = {"input": {"prompt": "x"}}
-    headers = {"Cancel-After": "1s"}
-    ids = [api.post(f"/models/{SCHNELL}/predictions", json=body, headers=headers).json()["id"] for _ in range(2)]
+    def ends_as(kind: str, seconds: int) -> str:
+        control.faults({"on": "prediction", "kind": kind, "times": 1})
+        body = {"input": {"prompt": "x"}}
+        headers = {"Cancel-After": f"{seconds}s"}
+        taken = api.post(f"/models/{SCHNELL}/predictions", json=body, headers=headers).json()
+        return str(finished(api, taken["id"])["status"])
 
-    assert [finished(api, each)["status"] for each in ids] == ["aborted", "canceled"]
+    assert ends_as("never", 1) == "aborted"
+    assert control.calls()["charged"] == 0
+    # Where threads are slow, it may not have started after a second.
+    assert any(ends_as("held", seconds) == "canceled" for seconds in (1, 5, 25, 60))
     assert control.calls()["charged"] == 1
 
 
@@ -306,10 +311,22 @@ def test_dropped_outputs_are_gone_and_said_to_be(api: httpx.Client, control: Con
     assert (after["output"], after["data_removed"], after["status"]) == (None, True, "succeeded")
 
 
-def test_outputs_expire() -> None:
+def test_a_prediction_can_be_told_as_one_of_long_ago(api: httpx.Client, control: Control) -> None:
+    now = finished(api, create(api).json()["id"])
+    control.faults({"on": "get", "kind": "aged", "seconds": 2400, "times": 1})
+    aged = api.get(f"/predictions/{now['id']}").json()
+    for name in ("created_at", "started_at", "completed_at"):
+        earlier, later = (datetime.fromisoformat(one[name]) for one in (aged, now))
+        assert later - earlier == timedelta(seconds=2400)
+    assert api.get(f"/predictions/{now['id']}").json() == now
+
+
+def test_outputs_expire(receiver: Receiver) -> None:
     quick = Simulator(api_token=TOKEN, webhook_secret=SECRET, duration_s=0.05, output_ttl_s=0.1)
-    with quick as simulator, connected(simulator) as client:
-        url = run(client)[0]
+    with quick as simulator, asking(simulator) as api:
+        create(api, webhook=receiver.url, webhook_events_filter=["completed"])
+        eventually(lambda: receiver.got)
+        (url,) = receiver.bodies[0]["output"]
 
         eventually(lambda: fetch(url).status_code == 404)
 
@@ -319,13 +336,15 @@ def test_outputs_expire() -> None:
 
 def test_webhooks_verify_and_come_in_order(api: httpx.Client, receiver: Receiver, control: Control) -> None:
     create(api, webhook=receiver.url, webhook_events_filter=ALL_EVENTS)
-    eventually(lambda: len(control.webhooks()) == 4)
+    eventually(lambda: "completed" in [each["event"] for each in control.webhooks()])
 
     for headers, body in receiver.got:
         Webhook(SECRET).verify(body, headers)
-    assert [each["status"] for each in receiver.bodies] == ["starting", "processing", "processing", "succeeded"]
-    assert [each["event"] for each in control.webhooks()] == ["start", "logs", "output", "completed"]
-    assert len({each["webhook_id"] for each in control.webhooks()}) == 4
+    # The logs are told again where the run takes longer than half a second.
+    assert list(dict.fromkeys(each["status"] for each in receiver.bodies)) == ["starting", "processing", "succeeded"]
+    events = [each["event"] for each in control.webhooks()]
+    assert list(dict.fromkeys(events)) == ["start", "logs", "output", "completed"]
+    assert len({each["webhook_id"] for each in control.webhooks()}) == len(events)
 
 
 def test_only_asked_events_are_sent(api: httpx.Client, receiver: Receiver, control: Control) -> None:
@@ -339,10 +358,13 @@ def test_only_asked_events_are_sent(api: httpx.Client, receiver: Receiver, contr
 
 def test_logs_are_sent_at_most_every_half_second(api: httpx.Client, receiver: Receiver, control: Control) -> None:
     control.faults({"on": "prediction", "kind": "slow", "times": 1, "delay_s": 1.2})
-    finished(api, create(api, webhook=receiver.url, webhook_events_filter=["logs"]).json()["id"])
+    create(api, model=DEV, webhook=receiver.url, webhook_events_filter=["logs", "completed"])
+    eventually(lambda: "completed" in [each["event"] for each in control.webhooks()])
 
-    assert len(control.webhooks()) == 3
-    assert len({each["logs"] for each in receiver.bodies}) == 3
+    *logs, end = receiver.bodies
+    ran = datetime.fromisoformat(end["completed_at"]) - datetime.fromisoformat(end["started_at"])
+    assert 1 <= len(logs) <= 1 + ran.total_seconds() / 0.5
+    assert len({each["logs"] for each in logs}) == len(logs)
 
 
 def test_only_the_terminal_webhook_is_tried_again(api: httpx.Client, receiver: Receiver, control: Control) -> None:
@@ -380,7 +402,8 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(api: httpx.Client, control: 
             create(api, webhook=f"http://127.0.0.1:{silent.getsockname()[1]}/", webhook_events_filter=ALL_EVENTS)
         create(api, webhook=receiver.url, webhook_events_filter=ALL_EVENTS)
 
-        eventually(lambda: "completed" in [each["event"] for each in control.webhooks()], within_s=2)
+        # One after the other, the others' would take their senders minutes.
+        eventually(lambda: "completed" in [each["event"] for each in control.webhooks()], within_s=60)
 
 
 # Faults of calls.
@@ -434,12 +457,12 @@ def test_a_cut_create_has_no_answer(api: httpx.Client, control: Control, kind: s
 
 
 def test_a_slow_create_has_taken_the_prediction(api: httpx.Client, control: Control) -> None:
-    control.faults({"on": "create", "kind": "slow", "times": None, "delay_s": 0.4})
+    control.faults({"on": "create", "kind": "slow", "times": None, "delay_s": 600})
 
     with pytest.raises(httpx.ReadTimeout):
-        api.post(f"/models/{SCHNELL}/predictions", json={"input": {"prompt": "x"}}, timeout=0.1)
+        api.post(f"/models/{SCHNELL}/predictions", json={"input": {"prompt": "x"}}, timeout=IMPATIENT)
 
-    assert control.calls()["charged"] == 1
+    eventually(lambda: control.calls()["charged"] == 1)
     assert control.active()[0]["times"] is None
 
 
@@ -486,13 +509,17 @@ def test_refused_means_that_nobody_listens_until_cleared(api: httpx.Client, cont
     assert control.calls()["charged"] == 2
 
 
-@pytest.mark.parametrize("fault", [{"times": None, "delay_s": 0.2}, {"times": 1, "delay_s": 0.2}])
-def test_refused_can_end_by_itself(api: httpx.Client, control: Control, fault: dict[str, Any]) -> None:
-    control.faults({"on": "get", "kind": "refused", **fault})
+@pytest.mark.parametrize("times", [None, 1])
+def test_refused_can_end_by_itself(api: httpx.Client, control: Control, times: int | None) -> None:
+    def is_refused() -> bool:
+        control.faults({"on": "get", "kind": "refused", "times": times, "delay_s": 0.5})
+        try:
+            create(api)
+        except httpx.ConnectError:
+            return True
+        return False  # It was over before anybody came.
 
-    with pytest.raises(httpx.ConnectError):
-        create(api)
-
+    eventually(is_refused)
     eventually(lambda: control.active() == [])
     assert create(api).status_code == 201
 
@@ -547,9 +574,10 @@ def test_a_doubled_webhook_comes_twice_with_one_id(api: httpx.Client, control: C
 def test_a_late_webhook_is_signed_when_it_is_sent(api: httpx.Client, control: Control, receiver: Receiver) -> None:
     events = sent_with(api, control, receiver, {"kind": "late", "event": "start", "delay_s": 1.1}, 3)
 
-    assert events == ["output", "completed", "start"]
-    headers, body = receiver.got[-1]
-    assert int(headers["webhook-timestamp"]) > int(receiver.got[0][0]["webhook-timestamp"])
+    assert sorted(events) == ["completed", "output", "start"]
+    headers, body = next(one for one in receiver.got if json.loads(one[1])["status"] == "starting")
+    created_at = datetime.fromisoformat(json.loads(body)["created_at"]).timestamp()
+    assert int(headers["webhook-timestamp"]) >= int(created_at + 1.1)
     Webhook(SECRET).verify(body, headers)
 
 
@@ -584,10 +612,10 @@ def test_an_output_can_be_missing(api: httpx.Client, control: Control) -> None:
 
 
 def test_an_output_can_be_slow(api: httpx.Client, control: Control) -> None:
-    url = output_with(api, control, kind="slow", delay_s=0.3)
+    url = output_with(api, control, kind="slow", delay_s=600)
 
     with pytest.raises(httpx.ReadTimeout):
-        fetch(url, timeout=0.1)
+        fetch(url, timeout=IMPATIENT)
 
 
 def test_an_output_can_be_redirected(api: httpx.Client, control: Control) -> None:
@@ -666,12 +694,32 @@ def test_a_prediction_may_never_start(api: httpx.Client, control: Control) -> No
     assert control.calls()["charged"] == 0
 
 
-def test_a_prediction_may_run_under_an_unknown_status(api: httpx.Client, control: Control) -> None:
-    control.faults({"on": "prediction", "kind": "unknown_status", "status": "dreaming", "times": 1})
+def test_a_prediction_is_held_until_the_faults_are_replaced(api: httpx.Client, control: Control) -> None:
+    control.faults({"on": "prediction", "kind": "held", "times": 1})
+    held = create(api).json()["id"]
+    eventually(lambda: api.get(f"/predictions/{held}").json()["status"] == "processing")
+    finished(api, create(api).json()["id"])
+    assert api.get(f"/predictions/{held}").json()["status"] == "processing"
+
+    control.faults()
+    assert finished(api, held)["status"] == "succeeded"
+
+
+def test_a_held_prediction_can_be_canceled(api: httpx.Client, control: Control) -> None:
+    control.faults({"on": "prediction", "kind": "held", "times": 1})
     prediction_id = create(api).json()["id"]
 
-    eventually(lambda: api.get(f"/predictions/{prediction_id}").json()["status"] == "dreaming")
-    assert finished(api, prediction_id)["status"] == "succeeded"
+    assert api.post(f"/predictions/{prediction_id}/cancel").json()["status"] == "canceled"
+    control.faults()
+    assert finished(api, prediction_id)["status"] == "canceled"
+
+
+def test_a_prediction_may_run_under_an_unknown_status(api: httpx.Client, control: Control, receiver: Receiver) -> None:
+    control.faults({"on": "prediction", "kind": "unknown_status", "status": "dreaming", "times": 1})
+    create(api, webhook=receiver.url, webhook_events_filter=["logs", "completed"])
+    eventually(lambda: receiver.bodies and receiver.bodies[-1]["completed_at"])
+
+    assert list(dict.fromkeys(each["status"] for each in receiver.bodies)) == ["dreaming", "succeeded"]
 
 
 # Records and process.
@@ -707,27 +755,22 @@ def test_many_predictions_at_once_all_end(api: httpx.Client, control: Control, r
     for thread in threads:
         thread.join()
 
-    eventually(lambda: len(control.webhooks()) == 40, within_s=30)
+    eventually(lambda: len(control.webhooks()) == 40)
     assert control.calls()["charged"] == 20
     assert {each["status"] for each in control.calls()["predictions"]} == {"succeeded"}
 
 
-def test_it_ends_at_once_whatever_hangs() -> None:
-    with Simulator(api_token=TOKEN, webhook_secret=SECRET) as simulator:
-        httpx.put(
-            f"{simulator.simulator_url}/_simulator/faults", json=[{"on": "create", "kind": "slow", "delay_s": 60}]
-        )
-        headers = {"Authorization": f"Bearer {TOKEN}"}
+def test_it_ends_whatever_hangs() -> None:
+    with (
+        Simulator(api_token=TOKEN, webhook_secret=SECRET) as simulator,
+        asking(simulator) as api,
+        controlling(simulator) as control,
+    ):
+        control.faults({"on": "create", "kind": "slow", "delay_s": 3600})
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(
-                f"{simulator.replicate_url}/v1/models/{SCHNELL}/predictions",
-                json={"input": {"prompt": "x"}},
-                headers=headers,
-                timeout=0.1,
-            )
-        before = time.monotonic()
-    assert time.monotonic() - before < 1
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("api", "run", "webhook"))]
+            api.post(f"/models/{SCHNELL}/predictions", json={"input": {"prompt": "x"}}, timeout=IMPATIENT)
+        eventually(lambda: control.calls()["charged"] == 1)
+    eventually(lambda: not [one for one in threading.enumerate() if one.name.startswith(("api", "run", "webhook"))])
 
 
 @pytest.mark.parametrize("how", ["signal", "stdin"])
@@ -752,7 +795,7 @@ def test_the_process_says_where_it_is_and_ends_cleanly(how: str) -> None:
         else:
             process.stdin.close()
 
-        assert process.wait(1) == 0
+        assert process.wait(60) == 0
         assert process.stderr.read() == ""
 
 

@@ -72,10 +72,9 @@ def test_a_file_that_is_gone_fails_the_prediction(stage: Stage, picture: str) ->
 
 
 def test_a_file_that_nobody_serves_fails_the_prediction(stage: Stage) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/x.png"
-
-    shown = run(stage, image=url)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and does not listen, so that nobody else does either
+        shown = run(stage, image=f"http://127.0.0.1:{silent.getsockname()[1]}/x.png")
 
     assert shown["status"] == "failed"
     assert "ConnectionRefusedError" in shown["error"]

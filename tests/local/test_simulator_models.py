@@ -240,11 +240,13 @@ def test_an_official_model_of_text_needs_no_version(stage: Stage) -> None:
 
 
 def test_text_grows_while_it_is_made(stage: Stage, receiver: Receiver) -> None:
-    stage.control.faults({"on": "prediction", "kind": "slow", "delay_s": 0.3})
+    stage.control.faults({"on": "prediction", "kind": "held", "part": 0.5})
     hooks = {"webhook": receiver.url, "webhook_events_filter": ["output", "completed"]}
     body = {"input": {"prompt": "a poem"}, **hooks}
     stage.api.post("/models/meta/meta-llama-3-8b-instruct/predictions", json=body).raise_for_status()
-    eventually(lambda: receiver.bodies and receiver.bodies[-1]["status"] == "succeeded")
+    eventually(lambda: receiver.bodies)
+    stage.control.faults()
+    eventually(lambda: receiver.bodies[-1]["status"] == "succeeded")
 
     first, *_, last = (each["output"] for each in receiver.bodies)
     assert 0 < len(first) < len(last)

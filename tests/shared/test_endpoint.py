@@ -1,5 +1,6 @@
 """The layer around every HTTP function: closed by default, and one shape for every refusal."""
 
+import json
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ ROUTES: tuple[Route[None], ...] = (
     Route("GET", "/refuse", refuse, public=True),
     Route("GET", "/fail", fail, public=True),
     Route("GET", "/bytes", lambda *_: Response(200, b"\xff\x00", {"content-type": "image/webp"}), public=True),
+    Route("GET", "/jobs/{job_id}", lambda *_: Response(204), public=True),
     Route("GET", "/nothing", lambda *_: Response(204), public=True),
 )
 
@@ -99,6 +101,28 @@ def test_what_nobody_expected_tells_nothing(logged: list[str]) -> None:
     assert "secret" not in answered["body"]
     assert "KeyError" in "".join(logged)
     assert "secret" not in "".join(logged)
+
+
+JOB_ID = "01m8828n82fnbfkv24fvhrwmfp"
+
+
+def test_every_line_about_a_request_names_its_route_and_its_job_and_none_of_the_next(logged: list[str]) -> None:
+    for path in (f"/jobs/{JOB_ID}", "/nothing", "/refuse", "/elsewhere"):
+        call(path)
+    told = [{name: line.get(name) for name in ("message", "route", "job_id")} for line in map(json.loads, logged)]
+    assert told == [
+        {"message": "answered", "route": "GET /jobs/{job_id}", "job_id": JOB_ID},
+        {"message": "answered", "route": "GET /nothing", "job_id": None},
+        {"message": "refused", "route": "GET /refuse", "job_id": None},
+        {"message": "refused", "route": None, "job_id": None},
+    ]
+
+
+@pytest.mark.parametrize("given", ["aft_alice_" + "x" * 32, JOB_ID + "0", JOB_ID.upper(), "x" * 26])
+def test_what_is_no_id_of_a_job_is_not_logged_where_one_should_stand(logged: list[str], given: str) -> None:
+    call(f"/jobs/{given}")
+    assert len(logged) == 1
+    assert given not in logged[0]
 
 
 def test_bytes_are_sent_as_they_are() -> None:

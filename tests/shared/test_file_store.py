@@ -13,12 +13,12 @@ from botocore.exceptions import ClientError
 from shared import services
 from shared.errors import OutputRejected, OutputUnavailable
 from shared.fetch import Download, Rules
-from shared.file_store import SMALL, FileStore, Foreign, prefix_of
+from shared.file_store import SMALL, FileStore, Foreign, Gone, prefix_of
 from shared.job import Job, Status, StoredFile
 from shared.manifest import manifest_of
 from shared.outages import is_outage
 from tests.support.events import SUCCESS
-from tests.support.world import START, World, adopted, image, job
+from tests.support.world import ALICE, START, World, adopted, image, job
 
 RULES = Rules(hosts=frozenset(), origins=frozenset(), most_bytes=64 * 1024 * 1024, most_seconds=60)
 LARGE = image() + bytes(SMALL + 300_000)
@@ -220,3 +220,18 @@ def test_another_write_that_is_going_on_is_not_one_that_was_done(world: World, c
         assert len(world.stored()) == 1
     finally:
         client.meta.events.unregister("before-call.s3.PutObject", refuse)
+
+
+def test_a_tenants_objects_are_listed_read_and_removed_in_all_versions(world: World) -> None:
+    world.s3.put_bucket_versioning(Bucket=world.bucket, VersioningConfiguration={"Status": "Enabled"})
+    for tenant in ("alice", "alice-2"):
+        for place in ("jobs", "inputs", "uploads"):
+            for content in (b"older", b"newer!"):
+                world.files.put_input(f"{place}/{tenant}/x/0.png", "image/png", content)
+    assert list(world.files.keys("jobs/alice/")) == [("jobs/alice/x/0.png", 6)]
+    assert b"".join(world.files.download("jobs/alice/x/0.png")) == b"newer!"
+    world.files.purge_tenant(ALICE)
+    found = world.s3.list_object_versions(Bucket=world.bucket)
+    assert [one["Key"].split("/")[1] for one in found["Versions"]] == ["alice-2"] * 6
+    with pytest.raises(Gone):
+        next(world.files.download("jobs/alice/x/0.png"))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Contended
-from shared.identifiers import new_job_id
+from shared.identifiers import ids_between, new_job_id
 from shared.job import (
     Adopted,
     Archived,
@@ -253,3 +253,27 @@ def test_many_jobs_are_read_in_spite_of_unprocessed_keys(world: World) -> None:
 
     with listening(world, "after-call.dynamodb.BatchGetItem", half_done):
         assert listed(world) == (ids, None)
+
+
+def test_all_jobs_of_a_tenant_are_given_newest_first_deleted_ones_too(world: World) -> None:
+    jobs = [world.put(job(created_at=Millis(START + n))) for n in range(130)]
+    world.put(job(tenant=BOB))
+    deleted = world.put(job(created_at=Millis(START + 200), status=Status.FAILED, deleted_at=START))
+    assert list(world.jobs.each(ALICE)) == [deleted, *reversed(jobs)]
+    between = ids_between(Millis(START + 10), Millis(START + 19))
+    assert list(world.jobs.each(ALICE, between=between)) == jobs[19:9:-1]
+    assert list(world.jobs.each(ALICE, among={"status": ["failed"]})) == [deleted]
+
+
+def test_owners_of_predictions_are_read_at_once(world: World) -> None:
+    one = world.put(job())
+    world.jobs.adopt(one.id, Adopted(P1, DUE))
+    assert world.jobs.owners([P1, P2, P1]) == {P1: one.id}
+    assert world.jobs.owners([]) == {}
+
+
+def test_what_is_read_at_once_is_waited_for_only_if_something_is_missing(world: World) -> None:
+    one = world.put(job())
+    assert world.jobs.get_many([one.id]) == [one]
+    assert world.jobs.get_many([]) == []
+    assert world.sleeps == []

@@ -30,6 +30,7 @@ from shared.job import (
 )
 from shared.ledger import POINTER_VALID_MS, Met, Pointer, Spent, day_of, idempotency_pointer, reuse_pointer
 from shared.trained_models import TrainedModel, TrainedModels
+from tests.support.cloudwatch import by_name
 from tests.support.conflicts import Conflicts, listening
 from tests.support.world import ALICE, BOB, LIMITS, START, World, job
 
@@ -140,6 +141,12 @@ def test_the_budget_is_spent_to_the_last_micro(world: World) -> None:
     assert ledger.admit(costing(400), limits(budget=1_000)) is None
     assert world.account()[DAY] == 1_000
     assert refused(world, costing(1), limits(budget=1_000)).code is Code.BUDGET_EXCEEDED
+
+
+def test_a_refusal_tells_how_much_of_the_budget_was_used(world: World, logged: list[str]) -> None:
+    world.ledger().admit(costing(900), limits(budget=1_000))
+    refused(world, costing(101), limits(budget=1_000))
+    assert set(by_name(logged)["BudgetUsedPercent"]) == {90}
 
 
 def test_a_free_job_passes_under_a_budget_that_is_spent(world: World) -> None:
@@ -603,3 +610,24 @@ def test_a_settlement_whose_answer_was_lost_moves_the_money_once(world: World, l
         world.ledger().settle(one, settled(cost=1_000))
     assert world.ledger().settle(one, settled(cost=1_000)) == Ignored(Reason.ENDED, world.read(one.id))
     assert (world.account()["inflight"], world.account()[DAY]) == (0, 1_000)
+
+
+def test_the_books_tell_what_every_tenant_spent_on_which_model(world: World) -> None:
+    for tenant, cost in ((ALICE, 3_000), (BOB, 2_000)):
+        one = job(tenant=tenant, status=Status.STORING, lease="l")
+        world.ledger().admit(one, LIMITS)
+        outcome = Outcome(status=Status.SUCCEEDED, completed_at=START, cost=cost)
+        world.ledger().settle(one, Settled(outcome=outcome, due_at=START, lease="l"))
+    model = "black-forest-labs/flux-schnell"
+    books = sorted(world.ledger().books(since=day_of(START)))
+    assert books == [(ALICE, day_of(START), {model: 3_000}), (BOB, day_of(START), {model: 2_000})]
+    assert list(world.ledger().books(since="99991231")) == []
+
+
+def test_a_pointer_is_found(world: World) -> None:
+    pointer = idempotency_pointer(ALICE, "digest", "fingerprint", START)
+    assert world.ledger().find(pointer.pk) is None
+    world.ledger().point(pointer, "one")
+    met = world.ledger().find(pointer.pk)
+    assert met is not None
+    assert (met.job_id, met.fingerprint) == ("one", "fingerprint")

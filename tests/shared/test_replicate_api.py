@@ -512,3 +512,21 @@ def test_a_list_that_breaks_off_is_an_error_and_no_end(api: ReplicateApi, fake: 
     fake.will(listed(["a"], ["b"])[0], second)
     with pytest.raises(AfterimageError):
         list(api.pages(since="2026-11-01T12:00:00Z"))
+
+
+def test_the_account_and_its_webhook_secret_are_read(api: ReplicateApi, fake: FakeReplicate) -> None:
+    fake.will(answer(200, {"type": "user", "username": "acme", "name": "A"}), answer(200, {"key": "whsec_x"}))
+    assert api.account()["username"] == "acme"
+    assert api.webhook_secret() == "whsec_x"
+    assert [(call.method, call.path) for call in fake.calls] == [
+        ("GET", "/v1/account"),
+        ("GET", "/v1/webhooks/default/secret"),
+    ]
+
+
+def test_a_token_that_replicate_does_not_know_is_told_apart(api: ReplicateApi, fake: FakeReplicate) -> None:
+    for read in (api.account, api.webhook_secret):
+        fake.will(answer(401, {"detail": "Unauthenticated", "status": 401}))
+        with pytest.raises(UpstreamNotTaken) as refused:
+            read()
+        assert refused.value.cause is Cause.CREDENTIALS

@@ -9,11 +9,12 @@ import pytest
 from shared.accounts import Account
 from shared.errors import Code, InvalidField, Refusal
 from shared.job import Job, Status
-from shared.ledger import POINTER_VALID_MS
+from shared.ledger import POINTER_VALID_MS, day_of
 from shared.ordering import Order
 from shared.registry import MODELS
 from shared.submission import DAY_MS, LATEST_START_MS, LONGEST_ADMISSION_MS, Submission, Submitted, all_refused
 from shared.targets import Target
+from tests.support.cloudwatch import by_name, points_of
 from tests.support.conflicts import Conflicts, listening
 from tests.support.parts import Parts, composed
 from tests.support.world import ALICE, LIMITS, START, World
@@ -60,6 +61,20 @@ def test_a_key_counts_for_a_day(world: World, parts: Parts) -> None:
     second = submit(submission, key="k", body="another").job
     assert second.id != first.id
     assert submit(submission, key="k", body="another").job.id == second.id
+
+
+def test_each_admission_tells_of_its_model_and_of_the_budget_as_far_as_the_process_knows_it(
+    parts: Parts, logged: list[str]
+) -> None:
+    submission, cost = parts.submission(), 3_000
+    limits = replace(LIMITS, daily_budget=10 * cost)
+    caller = Account(ALICE, limits, {day_of(START): 2 * cost, "20001231": 7})
+    for _ in range(2):
+        submission.submit(order(), caller, body="b", key=None, received_at=START)
+    submission.submit_batch([order(), order()], caller, body="b", key=None, received_at=START)
+    assert by_name(logged) == {"Submitted": [1] * 4, "BudgetUsedPercent": [30, 40, 50, 60]}
+    models = {value for point in points_of(logged) for name, value in point.dimensions if name == "model"}
+    assert models == {"black-forest-labs/flux-schnell"}
 
 
 def test_a_key_outlives_its_unfinished_job(world: World, parts: Parts) -> None:

@@ -117,3 +117,15 @@ def test_models_have_an_item_of_their_own(world: World) -> None:
     keys = {item["pk"]["S"] for item in world.dynamodb.scan(TableName=world.accounts_table)["Items"]}
     assert models_pk(ALICE) in keys
     assert "acme/fox" not in world.account()
+
+
+def test_retired_models_are_nobodys(world: World) -> None:
+    for tenant in (ALICE, BOB):
+        one = training(tenant=tenant, destination=f"acme/Of-{tenant}")
+        world.ledger().admit(one, LIMITS)
+        train(world, f"acme/Of-{tenant}", A, tenant=tenant)
+    models = TrainedModels(world.dynamo, world.accounts_table)
+    assert [models.retire(ALICE) for _ in range(2)] == [[f"acme/of-{ALICE}"], []]
+    assert trained(world) == {}
+    assert models.owner(f"acme/of-{ALICE}") not in {ALICE, BOB, None}
+    assert (list(trained(world, BOB)), models.owner(f"acme/Of-{BOB}")) == ([f"acme/Of-{BOB}"], BOB)

@@ -275,3 +275,16 @@ def test_the_document_has_what_the_clients_require(world: World) -> None:
     assert (document["created_at"], document["expires_at"]) == ("2026-11-01T12:00:00.000Z", "2026-11-08T12:00:00.000Z")
     assert document["urls"] == {"get": f"https://images.example.com/v1/files/{upload.id}"}
     assert {name: len(value) for name, value in document["checksums"].items()} == {"sha256": 64, "md5": 32}
+
+
+def test_what_is_known_of_a_tenants_files_is_forgotten_but_where_one_can_still_come(world: World) -> None:
+    others = keep(world, tenant=BOB)
+    keep(world)
+    awaited = prepare(world)
+    assert uploads_of(world).forget(ALICE) == awaited.created_at + FORM_S * 1000
+    assert uploads_of(world).find(awaited.id, ALICE) == awaited
+    assert uploads_of(world).page(ALICE, limit=10).uploads == []
+    world.clock.go_on(FORM_S)
+    assert uploads_of(world).forget(ALICE) is None
+    assert uploads_of(world).find(awaited.id, ALICE) is None
+    assert uploads_of(world).page(BOB, limit=10).uploads == [others]

@@ -196,6 +196,7 @@ ANYTHING: Mapping[str, st.SearchStrategy[Any]] = {
     "model": _texts,
     "version": _maybe(_texts),
     "deployment": _maybe(_texts),
+    "family": _texts,
     "destination": _maybe(_texts),
     "makes": st.sampled_from(Makes),
     "input": st.dictionaries(_texts, _json, max_size=4),

@@ -1,5 +1,6 @@
 """A web server on loopback that answers what a test tells it to, and remembers what it was asked."""
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,8 +30,8 @@ class Answer:
 
 
 @contextmanager
-def serving(respond: Callable[[Call], Answer]) -> Iterator[str]:
-    """Serve while the block runs, and give the origin."""
+def serving(respond: Callable[[Call], Answer], *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Serve while the block runs, with TLS if told how, and give the origin."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
@@ -56,15 +57,19 @@ def serving(respond: Callable[[Call], Answer]) -> Iterator[str]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 128  # with the usual five, some of many callers are turned away on a busy machine
 
         def handle_error(self, *_: object) -> None:
             pass  # a client that hangs up is what some tests want
 
     with Server(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            # Each connection's own thread shakes hands, when it reads.
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = Thread(target=lambda: server.serve_forever(poll_interval=0.002))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

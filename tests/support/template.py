@@ -89,7 +89,7 @@ class Template:
         integration = re.search(r"\${(\w+)}", targets[found]["Fn::Sub"])
         assert integration
         uri = self._document["Resources"][integration[1]]["Properties"]["IntegrationUri"]
-        return self.function(uri["Fn::GetAtt"][0])
+        return self.function(uri["Ref"].removesuffix(".Alias"))
 
     def resolve(self, value: Any) -> Any:
         """Evaluate intrinsic functions."""
@@ -98,6 +98,8 @@ class Template:
                 value = self._name(name)
             case {"Fn::Sub": str() as text}:
                 value = re.sub(r"\${([\w:.]+)}", lambda match: str(self._name(match[1])), text)
+            case {"Fn::Split": [separator, inner]}:
+                value = self.resolve(inner).split(separator)
             case {"Fn::GetAtt": [name, attribute]}:
                 value = f"{self._name(name)}.{attribute}"
             case {"Fn::If": [condition, yes, no]}:

@@ -6,7 +6,7 @@ import io
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -128,6 +128,7 @@ class World:
         self.dynamodb = _dynamodb()
         self.s3 = _s3()
         self.sqs = _sqs()
+        self.ssm = _ssm()
         self._create()
         self.dynamo = Dynamo(self.dynamodb, sleep=self.sleeps.append)
         self.jobs_table = self.physical["JobsTable"]
@@ -211,12 +212,13 @@ class World:
         *,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        alter: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> Answered:
         """Send a request to the function that the template's routes lead to; `key` is an API key.
 
-        A `body` of bytes is sent as it is, anything else as JSON.
+        A `body` of bytes is sent as it is, anything else as JSON. `alter` gives the event that arrives instead.
         """
-        event = http_event(method, path, body, key=key, headers=headers)
+        event = alter(http_event(method, path, body, key=key, headers=headers))
         answer = self.call(self.template.function_of_route(method, event["rawPath"]).name, event)
         text = answer.get("body", "")
         decoded = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
@@ -305,14 +307,13 @@ class World:
             self.physical[name] = self.sqs.create_queue(QueueName=queue)["QueueUrl"]
         for name, _ in template.resources("AWS::KMS::Key"):
             self.physical[name] = _kms().create_key()["KeyMetadata"]["KeyId"]
-        ssm = _ssm()
         for path in {
             value
             for function in self.template.functions()
             for name, value in function.environment.items()
             if name.endswith("_PARAMETER")
         }:
-            ssm.put_parameter(Name=path, Value=SECRETS[path.rpartition("/")[2]], Type="SecureString")
+            self.ssm.put_parameter(Name=path, Value=SECRETS[path.rpartition("/")[2]], Type="SecureString")
 
 
 def adopted(prediction_id: str = "p1", **changes: Any) -> Job:

@@ -34,7 +34,7 @@ list, or `null` where the model gives a single image.
 
 When a prediction or training starts, each input of format `uri` (`image`, `mask`, `image_prompt`, `input_image`,
 `input_images`) is read as a real model would: an `http:` or `https:` URL on this machine (`127.0.0.1`, `localhost`,
-`::1`) is fetched, redirects within this machine included, within 5 s and 20 MB; certificates are not checked. What is
+`::1`) is fetched, redirects within this machine included, within 60 s and 20 MB; certificates are not checked. What is
 elsewhere is never contacted, and taken to be there. Any answer but 200 fails the prediction (`404 Client Error: Not
 Found for url: …`), as does a `data:` URI that does not decode. A training's images must be a zip file where they can
 be read. The control port tells what was fetched.
@@ -139,8 +139,8 @@ On `get` and `list` also:
 - `cut`: the connection ends without an answer.
 - `hide_webhook`: predictions are shown without the field `webhook`.
 
-On `list` also `lag`: predictions younger than `seconds` (required) are not listed yet. On `get`, `cancel` and `model`
-also `not_found`: 404.
+On `list` also `lag`: predictions younger than `seconds` (required) are not listed yet. On `get` also `aged`: all that
+happened was so many `seconds` (required) earlier. On `get`, `cancel` and `model` also `not_found`: 404.
 
 On `create` also:
 
@@ -176,6 +176,8 @@ On `prediction`, taken when it is created:
 - `aborted`: ends `aborted` before it starts, and costs nothing. `webhook` (`true`): whether that is announced.
 - `canceled`: ends `canceled` halfway, and is paid for.
 - `never`: stays in `starting` until it is canceled.
+- `held`: stays in `processing`, with `part` of it done (0 to 1, 0), until the list of faults is replaced, or it is
+  canceled.
 - `unknown_status`: shows `status` (`suspended`) instead of `processing`; with `at` = `end` instead of `succeeded`.
 - `long_logs`: the logs begin with so many lines that they have `bytes` (required); bars follow them.
 """

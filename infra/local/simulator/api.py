@@ -10,7 +10,7 @@ from json import JSONDecodeError, dumps, loads
 from typing import Any
 
 from infra.local.simulator.catalog import ACCOUNT, Catalog
-from infra.local.simulator.clock import Scheduler, utc_now
+from infra.local.simulator.clock import Scheduler, utc_now, written
 from infra.local.simulator.faults import EVENTS, Fault, Faults
 from infra.local.simulator.hosting import Hosting
 from infra.local.simulator.listener import Answer, Places, Request, reply
@@ -27,6 +27,7 @@ BODY = ("input", "webhook", "webhook_events_filter")
 PREDICTION_BODY = (*BODY, "stream")
 NO_VERSION = "The specified version does not exist (or perhaps you don't have permission to use it?)"
 NO_DESTINATION = {"detail": "The specified training destination does not exist", "status": 404}
+MOMENTS = ("created_at", "started_at", "completed_at")
 DURATION = re.compile(r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)s?)?")
 MODEL = r"/v1/models/([^/]+/[^/]+)"
 DEPLOYMENT = r"/v1/deployments/([^/]+/[^/]+)"
@@ -133,8 +134,8 @@ class Api:
                 return replace(answer, status=None)
             case "garbage":
                 return replace(answer, status=200, body=b"<html>It works!", content_type="text/html")
-            case "hide_webhook" | "lag":
-                return _partly_hidden(answer, fault)
+            case "hide_webhook" | "lag" | "aged":
+                return _retold(answer, fault)
         return answer
 
     @staticmethod
@@ -180,7 +181,7 @@ class Api:
         if wait_s is None:
             return reply(201, taken, prediction.id)
         if prediction.settled.wait(wait_s):
-            return reply(201, self._predictions.shown(prediction), prediction.id)
+            return reply(201, prediction.settled_as, prediction.id)
         return reply(202, taken, prediction.id)
 
     def _create_training(self, request: Request, name: str, version: str) -> Answer:
@@ -257,14 +258,18 @@ def _instead(fault: Fault) -> Answer | None:
     return problem(*REFUSALS[fault.kind]) if fault.kind in REFUSALS else None
 
 
-def _partly_hidden(answer: Answer, fault: Fault) -> Answer:
-    """Leave out of a prediction its webhook, or of a page of them those that are too young."""
+def _retold(answer: Answer, fault: Fault) -> Answer:
+    """Leave out of a prediction its webhook, or of a page those that are too young; or let it be long ago."""
     document = loads(answer.body)
     if fault.kind == "lag":
         oldest_hidden = utc_now() - timedelta(seconds=fault.options["seconds"])
         document["results"] = [
             each for each in document["results"] if datetime.fromisoformat(each["created_at"]) < oldest_hidden
         ]
+    elif fault.kind == "aged":
+        age = timedelta(seconds=fault.options["seconds"])
+        moments = {name: document[name] for name in MOMENTS if document.get(name)}
+        document |= {name: written(datetime.fromisoformat(moment) - age) for name, moment in moments.items()}
     else:
         for each in document.get("results", [document]):
             each.pop("webhook", None)

@@ -46,7 +46,7 @@ KINDS: dict[str, Kinds] = {
         },
         "not_found": {},
     },
-    "get": {**ANY_CALL, "cut": {}, "not_found": {}, "hide_webhook": {}},
+    "get": {**ANY_CALL, "cut": {}, "not_found": {}, "hide_webhook": {}, "aged": {"seconds": Option(float, REQUIRED)}},
     "list": {**ANY_CALL, "cut": {}, "hide_webhook": {}, "lag": {"seconds": Option(float, REQUIRED)}},
     "cancel": {**ANY_CALL, **CHANGE, "not_found": {}},
     "model": {**ANY_CALL, **CHANGE, "not_found": {}},
@@ -72,6 +72,7 @@ KINDS: dict[str, Kinds] = {
         "aborted": {"webhook": Option(bool, default=True)},
         "canceled": {},
         "never": {},
+        "held": {"part": Option(float, 0.0)},
         "unknown_status": {
             "status": Option(str, "suspended"),
             "at": Option(str, "run", ("run", "end")),
@@ -94,6 +95,7 @@ class Fault:
     times: int | None = None
     delay_s: float = 0.0
     options: dict[str, Any] = field(default_factory=dict)
+    replaced: threading.Event = field(default_factory=threading.Event)  # the whole list that it was in
 
     @classmethod
     def parse(cls, data: object) -> "Fault":
@@ -146,6 +148,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
+        self._replaced = threading.Event()
         self._lock = threading.Lock()
 
     def replace(self, data: object) -> list[Fault]:
@@ -153,8 +156,13 @@ class Faults:
         if not isinstance(data, list):
             raise InvalidFaultError("faults are a JSON list; an empty one clears all")
         parsed = [Fault.parse(each) for each in data]
+        replaced = threading.Event()
+        for fault in parsed:
+            fault.replaced = replaced
         with self._lock:
             self._active = parsed
+            self._replaced.set()
+            self._replaced = replaced
         return parsed
 
     def active(self) -> list[Fault]:

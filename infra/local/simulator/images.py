@@ -49,8 +49,8 @@ def _side(given: float | None) -> int:
 
 def make(prompt: str, seed: int, index: int, size: tuple[int, int]) -> Image.Image:
     """Soft hills of light under a few discs, in colours that the prompt decides."""
-    draw_of = random.Random(f"{prompt}\0{seed}\0{index}")  # noqa: S311 - a picture, not a secret
-    hue = random.Random(prompt).random()  # noqa: S311
+    draw_of = random.Random(f"{prompt}\0{seed}\0{index}")  # noqa: S311 - a picture, not a secret  # nosec B311
+    hue = random.Random(prompt).random()  # noqa: S311 - likewise  # nosec B311
 
     def colour() -> tuple[int, int, int]:
         shade = colorsys.hls_to_rgb(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 IDLE_SECONDS = 60
 MAX_BODY_BYTES = 20_000_000
-GRACE_S = 0.1  # for answers that are just being written when the listener goes away
+GRACE_S = 2.0  # for answers that are just being written when the listener goes away
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class Prediction:
     part: float = 0.0
     data_removed: bool = False
     settled: threading.Event = field(default_factory=threading.Event)
+    settled_as: dict[str, Any] | None = None  # how it looked when all its files were there, or it ended without
     last_sent: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -5,7 +5,8 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -24,7 +25,17 @@ from infra.local.simulator.webhooks import Webhooks
 
 THROTTLE_S = 0.5  # output and logs: at most one webhook each in this time
 FINISH_S = 0.02  # from the files to the end
+HOLD_S = 0.05  # between two looks whether a prediction that is held may go on
 ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens after a `share` of the whole run has passed since the step before; then `part` of it is done."""
+
+    share: float
+    part: float
+    action: Callable[[Prediction], object]
 
 
 class Predictions:
@@ -114,9 +125,9 @@ class Predictions:
     def stop(self) -> None:
         """Let go of everybody who waits."""
         for prediction in self.newest_first():
-            prediction.settled.set()
+            self._settle(prediction)
 
-    # The life of one prediction. Each step is scheduled once, and does nothing after the end.
+    # The life of one prediction. Each step is taken once, and does nothing after the end.
 
     def _plan(self, prediction: Prediction) -> None:
         fault = prediction.fault
@@ -150,21 +161,32 @@ class Predictions:
         if unreadable:
             self._end(prediction, "failed", error=unreadable)
             return
-
-        def step(part: float, action: Callable[[Prediction], object]) -> None:
-            self._scheduler.after(part * run_s, partial(action, prediction))
-
         ticks = prediction.ticks(min(60, int(run_s / THROTTLE_S)))
-        for tick in range(1, ticks + 1):
-            step(0.9 * tick / ticks, partial(self._log, part=tick / ticks))
+        steps = [Step(0.9 / ticks, tick / ticks, partial(self._log, part=tick / ticks)) for tick in range(1, ticks + 1)]
         fault = prediction.fault
         match fault.kind if fault else None:
             case "fail" if fault:
-                step(0.9, partial(self._end, status="failed", error=fault.options["error"]))
+                steps.append(Step(0.0, 1.0, partial(self._end, status="failed", error=fault.options["error"])))
             case "canceled":
-                step(0.5, partial(self._end, status="canceled"))
+                steps[len(steps) // 2 :] = [Step(0.2, 0.5, partial(self._end, status="canceled"))]
             case _:
-                step(0.92, self._make)
+                steps.append(Step(0.02, 1.0, self._make))
+        self._go_on(prediction, iter(steps), run_s)
+
+    def _go_on(self, prediction: Prediction, steps: Iterator[Step], run_s: float) -> None:
+        """Take the next step when its time has come: one after the other, however slow threads are."""
+        if step := next(steps, None):
+            self._scheduler.after(step.share * run_s, partial(self._take, prediction, step, steps, run_s))
+
+    def _take(self, prediction: Prediction, step: Step, steps: Iterator[Step], run_s: float) -> None:
+        fault = prediction.fault
+        if prediction.ended:
+            return
+        if fault and fault.kind == "held" and step.part > fault.options["part"] and not fault.replaced.is_set():
+            self._scheduler.after(HOLD_S, partial(self._take, prediction, step, steps, run_s))
+            return
+        step.action(prediction)
+        self._go_on(prediction, steps, run_s)
 
     def _log(self, prediction: Prediction, part: float) -> None:
         with self._lock:
@@ -181,7 +203,6 @@ class Predictions:
                 self._announce(prediction, "logs")
 
     def _make(self, prediction: Prediction) -> None:
-        self._log(prediction, part=1.0)  # Where threads are slow, the last step may not have had its turn.
         if isinstance(prediction, Training):
             self._publish(prediction)
         else:
@@ -203,7 +224,7 @@ class Predictions:
             prediction.output = output.shape(prediction.order.input, [self._places.delivery + path for path in paths])
             if prediction.output:
                 self._announce(prediction, "output")
-        prediction.settled.set()
+            self._settle(prediction)
         final = _unknown(prediction, "end") or "succeeded"
         self._scheduler.after(FINISH_S, partial(self._end, prediction, final))
 
@@ -229,8 +250,15 @@ class Predictions:
                 prediction.logs += "Prediction canceled\n" if prediction.started_at else ""
             if not prediction.fault or prediction.fault.options.get("webhook") is not False:
                 self._announce(prediction, "completed")
-        prediction.settled.set()
+            self._settle(prediction)
         self._scheduler.after(self._output_ttl_s, partial(self._expire, prediction))
+
+    def _settle(self, prediction: Prediction) -> None:
+        """Have those who wait for it answered, with what it is now."""
+        with self._lock:
+            if prediction.settled_as is None:
+                prediction.settled_as = prediction.shown()
+        prediction.settled.set()
 
     def _pass_deadline(self, prediction: Prediction) -> None:
         self._end(prediction, "canceled" if prediction.started_at else "aborted")

@@ -123,7 +123,7 @@ def _caching(share: float) -> str:
 def weights(training: Training) -> bytes:
     """Make the archive that a training gives: a small LoRA, its settings, and a caption."""
     rank = int(training.given("lora_rank"))
-    tensor = random.Random(training.id).randbytes(2 * rank)  # noqa: S311 - weights, not a secret
+    tensor = random.Random(training.id).randbytes(2 * rank)  # noqa: S311 - weights, not a secret  # nosec B311
     described = {"lora_A.weight": {"dtype": "F16", "shape": [1, rank], "data_offsets": [0, len(tensor)]}}
     header = json.dumps(described).encode()
     trigger_word = training.given("trigger_word")
