@@ -64,7 +64,7 @@ bench: $(VENV) ## Measure cold starts, calls and costs, beside what others would
 
 audit: $(VENV) $(AUDIT)/.synced ## Look for weaknesses in code, templates and pinned versions (ONLINE=1: PyPI must answer)
 	bandit --quiet --recursive --configfile pyproject.toml shared functions infra
-	cfn-lint template.yaml infra/observability.yaml
+	cfn-lint template.yaml infra/observability.yaml infra/deploy/github.yaml
 	$(AUDIT)/bin/checkov --config-file infra/audit/checkov.yaml
 	@python -m infra.audit $(if $(ONLINE),--online)
 
@@ -72,7 +72,7 @@ check: $(VENV) ## Check format, rules, types and the template
 	ruff format --check
 	ruff check
 	mypy
-	cfn-lint template.yaml infra/observability.yaml
+	cfn-lint template.yaml infra/observability.yaml infra/deploy/github.yaml
 	sam validate --lint --config-file infra/samconfig.toml
 	@python -m infra.openapi --check
 

@@ -253,7 +253,7 @@ def test_what_is_copied_runs_and_does_the_same(
 def test_a_job_can_be_had_as_code_too(console: Visit, tenant: Tenant, local: Local) -> None:
     (job,) = local.end([tenant.generate(HARBOUR, input={**SMALL, "seed": 7})])
     console.open(f"#{job.id}")
-    console.page.get_by_text("As code").click()
+    console.page.locator("#page-job").get_by_text("As code").click()
     console.page.get_by_role("button", name="Copy curl").click()
     expect(console.page.locator("#toast")).to_have_text("curl copied.")
     body = json.loads(console.copied().partition("-d '")[2].removesuffix("'"))

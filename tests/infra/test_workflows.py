@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from samcli.yamlhelper import yaml_parse
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -86,3 +87,12 @@ def test_a_deployment_asks_its_environment_and_is_never_stopped_halfway() -> Non
     (deploy,) = [step for step in job["steps"] if step["name"] == "Deploy"]
     assert "--unattended" in deploy["run"]
     assert deploy["env"] == {"STAGE": "${{ inputs.stage }}"}
+
+
+def test_the_role_of_the_workflow_trusts_one_environment_of_one_repository() -> None:
+    role = yaml_parse((ROOT / "infra/deploy/github.yaml").read_text())["Resources"]["Role"]["Properties"]
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    (operator,) = statement["Condition"]
+    assert operator == "StringEquals"
+    subject = statement["Condition"][operator]["token.actions.githubusercontent.com:sub"]
+    assert subject == {"Fn::Sub": "repo:${Repository}:environment:${Stage}"}
