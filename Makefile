@@ -19,6 +19,8 @@ SEED ?= 1
 STAGE ?= dev
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+# Without bytecode, each of the many processes of the tests and of the local stack would compile what it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help audit run test test-dynalite test-clients test-console test-api test-iam client-pins chaos drill bench check format openapi build pins clean test-artifact test-deploy check-workflows deploy destroy
