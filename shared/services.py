@@ -11,10 +11,8 @@ import os
 import time
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.dynamo import Dynamo
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from shared.accounts import Accounts, Limits
     from shared.archive_queue import ArchiveQueue
     from shared.archiving import Archiver
+    from shared.aws import Send, Surroundings
     from shared.canceling import Canceler
     from shared.dispatch_queue import DispatchQueue
     from shared.dispatching import Dispatcher
@@ -74,11 +73,20 @@ if TYPE_CHECKING:
 
 SECRETS_KEPT_S = 60.0  # by a process, of those that are replaced while it lives
 OUTPUT_SECONDS = 60.0  # for one output: archive runs 300 s at most
+
+
+class _Pace(NamedTuple):
+    """How long a client waits for AWS, and how often it tries."""
+
+    connect_s: float
+    read_s: float
+    tries: int
+
+
 # Three tries fit well into the time of every function, also of one that has already waited for Replicate.
-_RETRIES = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3})
-_HASTY = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})  # for what is not worth a wait
-# Signed URLs and forms name the bucket's own region: S3's global name redirects, and what is signed cannot follow.
-_FOR_FILES = Config(signature_version="s3v4", read_timeout=30, s3={"addressing_style": "virtual"})
+_STEADY = _Pace(2, 3, 3)
+_HASTY = _Pace(1, 1, 1)  # for what is not worth a wait
+_FOR_FILES = _Pace(2, 30, 3)
 
 
 def now() -> Millis:
@@ -451,7 +459,7 @@ def _uploads(dynamo: Dynamo, table: str, files: Callable[[], FileStore]) -> Uplo
 def _secret_inputs(key_id: str) -> SecretInputs:
     from shared.secret_inputs import SecretInputs
 
-    return SecretInputs(cache(lambda: boto3.client("kms", config=_RETRIES)), key_id)
+    return SecretInputs(cache(lambda: _boto3_client("kms", _STEADY)), key_id)
 
 
 def _model_config(text: str) -> ModelConfig:
@@ -551,30 +559,73 @@ def _archive_queue(url: str) -> ArchiveQueue:
     return ArchiveQueue(_sqs(), url)
 
 
-def _notify_queue(url: str, config: Config = _RETRIES) -> NotifyQueue:
+def _notify_queue(url: str, pace: _Pace = _STEADY) -> NotifyQueue:
     from shared.notify_queue import NotifyQueue
 
-    return NotifyQueue(boto3.client("sqs", config=config), url)
+    return NotifyQueue(_client("sqs", pace), url)
 
 
 @cache
 def _sqs() -> SQSClient:
-    return boto3.client("sqs", config=_RETRIES)
+    client: SQSClient = _client("sqs")
+    return client
 
 
 @cache
 def _ssm() -> SSMClient:
-    return boto3.client("ssm", config=_RETRIES)
+    client: SSMClient = _client("ssm")
+    return client
 
 
 def _dynamo() -> Dynamo:
-    return Dynamo(boto3.client("dynamodb", config=_RETRIES))
+    return Dynamo(_client("dynamodb"))
 
 
 def _files(bucket: str) -> FileStore:
     from shared.file_store import FileStore
 
-    return FileStore(boto3.client("s3", config=_RETRIES.merge(_FOR_FILES)), bucket)
+    return FileStore(_client("s3", _FOR_FILES), bucket)
+
+
+def _client(service: str, pace: _Pace = _STEADY) -> Any:  # noqa: ANN401 - a client of boto3's, or one like it
+    """Make a client: in Lambda one that starts fast; elsewhere boto3's, which finds an operator's credentials."""
+    if "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:
+        return _boto3_client(service, pace)
+    from shared.aws import JsonClient, ReadingS3Client
+
+    if service == "s3":
+        return ReadingS3Client(_surroundings(), _send(_STEADY), boto3s=cache(lambda: _boto3_client(service, pace)))
+    return JsonClient(service, _surroundings(), _send(pace), tries=pace.tries)
+
+
+@cache
+def _surroundings() -> Surroundings:
+    from shared.aws import surroundings
+
+    return surroundings(os.environ)
+
+
+@cache
+def _send(pace: _Pace) -> Send:
+    # One for all clients: each would read the certificates of all authorities anew.
+    from shared.aws import sender
+
+    return sender(connect_s=pace.connect_s, read_s=pace.read_s)
+
+
+def _boto3_client(service: Any, pace: _Pace) -> Any:  # noqa: ANN401
+    import boto3
+    from botocore.config import Config
+
+    # Signed URLs and forms name the bucket's own region: S3's global name redirects, and what is signed cannot follow.
+    config = Config(
+        connect_timeout=pace.connect_s,
+        read_timeout=pace.read_s,
+        retries={"mode": "standard", "total_max_attempts": pace.tries},
+        signature_version="s3v4" if service == "s3" else None,
+        s3={"addressing_style": "virtual"},
+    )
+    return boto3.client(service, config=config)
 
 
 def _links(settings: LinkSettings) -> FileLinks:

@@ -56,7 +56,7 @@ def start(function: str, around: Surroundings) -> Handler:
     """Start a process of a function, and give its handler; nothing that other processes see is changed."""
     wiring = _load("shared.services", "shared/services.py")
     wiring.os = SimpleNamespace(environ=around.environment)
-    wiring.boto3 = SimpleNamespace(client=lambda service, **_: around.client(service))
+    wiring._client = wiring._boto3_client = lambda service, *_: around.client(service)
     wiring.now = around.now
     wiring._dynamo = lambda: Dynamo(around.client("dynamodb"), sleep=around.sleep)
     wiring._files = lambda bucket: _Files(around.client("s3"), bucket, around.outputs)

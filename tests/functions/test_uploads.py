@@ -11,7 +11,6 @@ from replicate.file import File
 
 from shared import services
 from shared.file_forms import LARGEST_FILE
-from shared.file_store import FileStore
 from shared.identifiers import new_job_id
 from shared.job import Millis
 from shared.services import now
@@ -312,11 +311,12 @@ def test_a_form_takes_exactly_the_size_that_was_announced(world: World) -> None:
     assert ["content-length-range", 7, 7] in policy["conditions"]
 
 
-def test_what_is_signed_is_addressed_to_the_buckets_own_region() -> None:
+def test_what_is_signed_is_addressed_to_the_buckets_own_region(monkeypatch: pytest.MonkeyPatch) -> None:
     # S3's global name would redirect a new bucket's requests, and no signature holds for two hosts.
-    session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="eu-central-1")
-    client = session.client("s3", config=services._FOR_FILES)
-    files = FileStore(client, "images-made-up")
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "eu-central-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    files = services._files("images-made-up")
     form_ = files.form("uploads/a", sizes=(1, 2), seconds=60)
     for url in (form_.url, files.presign("uploads/a", seconds=60)):
         assert url.startswith("https://images-made-up.s3.eu-central-1.amazonaws.com/")

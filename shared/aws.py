@@ -1,0 +1,241 @@
+"""Clients of AWS that start fast: the requests of every day, signed and sent by botocore, without boto3.
+
+boto3 reads a description of a whole service before its first request, which takes longer than all the rest of a cold
+start (`make bench`). These clients know nothing but names; they are used, answer and fail like boto3's.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.httpsession import URLLib3Session
+
+from shared.outages import is_outage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from mypy_boto3_s3 import S3Client
+
+    type Send = Callable[[AWSPreparedRequest], AWSResponse]
+
+TARGETS = {"dynamodb": ("DynamoDB_20120810", "1.0"), "sqs": ("AmazonSQS", "1.0"), "ssm": ("AmazonSSM", "1.1")}
+"""What each service calls its interface, and the version of JSON that it speaks."""
+TRIES = 3
+FIRST_WAIT_S = 0.05  # at most, after the first try; twice as long after the next: boto3's own numbers
+_METADATA = "x-amz-meta-"
+
+
+class Credentials(NamedTuple):
+    """What requests are signed with."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+class Surroundings(NamedTuple):
+    """Where the requests of a process go, and in whose name."""
+
+    region: str
+    endpoint_url: str | None  # of all services, on the local stack
+    credentials: Callable[[], Any]  # `Credentials`, or what botocore has like them
+    trace_id: Callable[[], str | None]  # of the invocation that a request belongs to
+
+    def origin(self, host: str) -> str:
+        """Give where a service is, or a bucket; only China's partition has other names."""
+        suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        return self.endpoint_url or f"https://{host}.{self.region}.{suffix}"
+
+    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> AWSRequest:
+        """Begin a request, which is still to be signed."""
+        trace_id = self.trace_id()
+        known = {"Accept-Encoding": "identity", **({"X-Amzn-Trace-Id": trace_id} if trace_id else {})}
+        return AWSRequest(method, url, {**known, **headers}, body)
+
+
+def surroundings(environ: Mapping[str, str]) -> Surroundings:
+    """Read what Lambda tells a function, now and with each invocation.
+
+    Raises:
+        NoCredentialsError: it tells no credentials.
+    """
+    if key := environ.get("AWS_ACCESS_KEY_ID"):
+        static = Credentials(key, environ["AWS_SECRET_ACCESS_KEY"], environ.get("AWS_SESSION_TOKEN"))
+        credentials: Callable[[], Any] = lambda: static  # noqa: E731
+    else:
+        # A copy that SnapStart made has to ask for its credentials, and again before they end.
+        from botocore.credentials import ContainerProvider  # noqa: PLC0415
+
+        found = ContainerProvider(dict(environ)).load()
+        if found is None:
+            raise NoCredentialsError
+        credentials = found.get_frozen_credentials
+    return Surroundings(
+        region=environ["AWS_DEFAULT_REGION"],
+        endpoint_url=environ.get("AWS_ENDPOINT_URL"),
+        credentials=credentials,
+        trace_id=lambda: environ.get("_X_AMZN_TRACE_ID"),
+    )
+
+
+def sender(*, connect_s: float, read_s: float) -> Send:
+    """Give what sends requests, over connections that are kept, and waits so long for each."""
+    timeouts: Any = (connect_s, read_s)  # its stubs know one number only
+    return URLLib3Session(timeout=timeouts).send
+
+
+def _persist[T](ask: Callable[[], T], tries: int, sleep: Callable[[float], None]) -> T:
+    for number in range(tries - 1):
+        try:
+            return ask()
+        except (BotoCoreError, ClientError) as error:
+            if not is_outage(error):
+                raise
+        # The system's: copies that SnapStart makes of one function share the state of Python's own generator.
+        sleep(random.SystemRandom().uniform(0, FIRST_WAIT_S * 2**number))
+    return ask()
+
+
+class JsonClient:
+    """A client of a service that speaks JSON."""
+
+    def __init__(
+        self,
+        service: str,
+        around: Surroundings,
+        send: Send,
+        *,
+        tries: int = TRIES,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`sleep` (seconds) is what waits between tries."""
+        self._service = service
+        self._around = around
+        self._send = send
+        self._tries = tries
+        self._sleep = sleep
+
+    def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
+        """Give an operation by boto3's name for it, such as `get_item`."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return partial(self._call, "".join(part.capitalize() for part in name.split("_")))
+
+    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - as AWS has them
+        if operation == "TransactWriteItems":
+            # By it a repeat is told apart from a second transaction, when the first try took effect unheard.
+            parameters = {"ClientRequestToken": str(uuid.uuid4()), **parameters}
+        body = json.dumps(parameters).encode()
+        return _persist(lambda: self._ask(operation, body), self._tries, self._sleep)
+
+    def _ask(self, operation: str, body: bytes) -> dict[str, Any]:
+        interface, version = TARGETS[self._service]
+        headers = {"Content-Type": f"application/x-amz-json-{version}", "X-Amz-Target": f"{interface}.{operation}"}
+        request = self._around.request("POST", f"{self._around.origin(self._service)}/", headers, body)
+        SigV4Auth(self._around.credentials(), self._service, self._around.region).add_auth(request)
+        answer = self._send(request.prepare())
+        if answer.status_code >= 300:  # noqa: PLR2004
+            raise _json_error(answer, operation)
+        document: dict[str, Any] = json.loads(answer.content or b"{}")
+        return document
+
+
+class ReadingS3Client:
+    """A client of S3 that reads objects and signs links to them; anything else is left to boto3's."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        send: Send,
+        *,
+        boto3s: Callable[[], S3Client],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`boto3s` gives boto3's client; it is asked only for what is not here."""
+        self._around = around
+        self._send = send
+        self._boto3s = boto3s
+        self._sleep = sleep
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        """Give any other operation."""
+        return getattr(self._boto3s(), name)
+
+    def generate_presigned_url(self, operation: str, *, Params: Mapping[str, str], ExpiresIn: int) -> str:  # noqa: N803
+        """Give a link to an object, for so many seconds."""
+        if operation != "get_object":
+            raise ValueError(operation)
+        request = AWSRequest("GET", self._url(**Params))
+        S3SigV4QueryAuth(self._around.credentials(), "s3", self._around.region, expires=ExpiresIn).add_auth(request)
+        return str(request.prepare().url)
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str | None = None) -> dict[str, Any]:  # noqa: N803
+        """Read an object, or some of it; its `Body` arrives while it is read."""
+        headers = {"Range": Range} if Range else {}
+        return _persist(lambda: self._get(self._url(Bucket, Key), headers), TRIES, self._sleep)
+
+    def _get(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        from botocore.response import StreamingBody  # noqa: PLC0415 - where nothing is read, it is not needed
+
+        request = self._around.request("GET", url, headers)
+        request.stream_output = True
+        S3SigV4Auth(self._around.credentials(), "s3", self._around.region).add_auth(request)
+        answer = self._send(request.prepare())
+        if answer.status_code >= 300:  # noqa: PLR2004
+            raise _xml_error(answer, "GetObject")
+        told: dict[str, Any] = {name.lower(): value for name, value in answer.headers.items()}
+        return {
+            "Body": StreamingBody(answer.raw, told["content-length"]),
+            "ETag": told.get("etag"),
+            "ContentRange": told.get("content-range"),
+            "Metadata": {
+                name.removeprefix(_METADATA): value for name, value in told.items() if name.startswith(_METADATA)
+            },
+        }
+
+    def _url(self, Bucket: str, Key: str) -> str:  # noqa: N803
+        # A host of its own in AWS; the local stack has one address for all.
+        path = quote(Key, safe="/~")
+        if self._around.endpoint_url:
+            return f"{self._around.endpoint_url}/{Bucket}/{path}"
+        return f"{self._around.origin(f'{Bucket}.s3')}/{path}"
+
+
+def _json_error(answer: AWSResponse, operation: str) -> ClientError:
+    try:
+        told = json.loads(answer.content)
+    except ValueError:
+        told = {}  # something in between has answered, and knows no JSON
+    code = told.pop("__type", str(answer.status_code)).rpartition("#")[2]
+    message = told.pop("message", told.pop("Message", ""))
+    return _error(answer, operation, code, message, told)
+
+
+def _xml_error(answer: AWSResponse, operation: str) -> ClientError:
+    from xml.etree import ElementTree as ET  # noqa: PLC0415  # nosec B405 - of S3, over TLS
+
+    try:
+        told = {one.tag: one.text or "" for one in ET.fromstring(answer.content)}  # noqa: S314  # nosec B314
+    except ET.ParseError:
+        told = {}
+    return _error(answer, operation, told.get("Code", str(answer.status_code)), told.get("Message", ""), {})
+
+
+def _error(answer: AWSResponse, operation: str, code: str, message: str, more: Mapping[str, Any]) -> ClientError:
+    response: Any = {
+        **more,
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": answer.status_code},
+    }
+    return ClientError(response, operation)
