@@ -19,7 +19,7 @@ MOST_PROMPTS = 100
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class ModelPredictionBody(_Body):

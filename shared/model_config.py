@@ -38,7 +38,7 @@ class BadModelConfig(Exception):
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     usd_per_image: Amount | None = None
     usd_per_second: Amount | None = None
@@ -132,7 +132,7 @@ class DeploymentEntry(_Entry):
 class ModelConfig(BaseModel):
     """The whole document."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     models: dict[Name, ModelEntry] = Field(default_factory=dict)
     deployments: dict[Name, DeploymentEntry] = Field(default_factory=dict)

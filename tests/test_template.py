@@ -141,6 +141,22 @@ def test_a_queue_waits_for_its_function_and_takes_back_only_what_failed(function
         assert "MaximumConcurrency" in source["ScalingConfig"]
 
 
+@each_function
+def test_a_function_that_sends_to_the_queue_it_works_on_may_go_round(function: str) -> None:
+    sends = {
+        resource["Fn::GetAtt"][0]
+        for one in statements(function)
+        if "sqs:SendMessage" in listed(one["Action"])
+        for resource in listed(one["Resource"])
+    }
+    works_on = {
+        event["Properties"]["Queue"]["Fn::GetAtt"][0]
+        for event in properties(function).get("Events", {}).values()
+        if event["Type"] == "SQS"
+    }
+    assert properties(function).get("RecursiveLoop") == ("Allow" if sends & works_on else None)
+
+
 @pytest.mark.parametrize("queue", QUEUES)
 def test_a_queue_is_encrypted(queue: str) -> None:
     assert QUEUES[queue]["Properties"]["SqsManagedSseEnabled"] is True

@@ -74,7 +74,7 @@ Side = Annotated[
 class ModelInput(BaseModel):
     """The input of one model: types are not guessed (`"4"` is no number), and unknown fields are an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     @property
     def images(self) -> int:
