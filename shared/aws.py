@@ -11,7 +11,7 @@ import random
 import time
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
@@ -57,7 +57,7 @@ class Surroundings(NamedTuple):
         suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
         return self.endpoint_url or f"https://{host}.{self.region}.{suffix}"
 
-    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> AWSRequest:
+    def request(self, method: str, url: str, headers: Mapping[str, Any], body: bytes | IO[bytes]) -> AWSRequest:
         """Begin a request, which is still to be signed."""
         trace_id = self.trace_id()
         known = {"Accept-Encoding": "identity", **({"X-Amzn-Trace-Id": trace_id} if trace_id else {})}
@@ -151,8 +151,8 @@ class JsonClient:
         return document
 
 
-class ReadingS3Client:
-    """A client of S3 that reads objects and signs links to them; anything else is left to boto3's."""
+class ObjectClient:
+    """A client of S3 that reads and writes single objects, and signs links; anything else is left to boto3's."""
 
     def __init__(
         self,
@@ -182,18 +182,9 @@ class ReadingS3Client:
 
     def get_object(self, *, Bucket: str, Key: str, Range: str | None = None) -> dict[str, Any]:  # noqa: N803
         """Read an object, or some of it; its `Body` arrives while it is read."""
-        headers = {"Range": Range} if Range else {}
-        return _persist(lambda: self._get(self._url(Bucket, Key), headers), TRIES, self._sleep)
-
-    def _get(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
         from botocore.response import StreamingBody  # noqa: PLC0415 - where nothing is read, it is not needed
 
-        request = self._around.request("GET", url, headers)
-        request.stream_output = True
-        S3SigV4Auth(self._around.credentials(), "s3", self._around.region).add_auth(request)
-        answer = self._send(request.prepare())
-        if answer.status_code >= 300:  # noqa: PLR2004
-            raise _xml_error(answer, "GetObject")
+        answer = self._persist("GET", self._url(Bucket, Key), {"Range": Range} if Range else {})
         told: dict[str, Any] = {name.lower(): value for name, value in answer.headers.items()}
         return {
             "Body": StreamingBody(answer.raw, told["content-length"]),
@@ -203,6 +194,46 @@ class ReadingS3Client:
                 name.removeprefix(_METADATA): value for name, value in told.items() if name.startswith(_METADATA)
             },
         }
+
+    def put_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        Body: bytes | IO[bytes],  # noqa: N803
+        ContentType: str,  # noqa: N803
+        ContentDisposition: str | None = None,  # noqa: N803
+        CacheControl: str | None = None,  # noqa: N803
+        IfNoneMatch: str | None = None,  # noqa: N803
+        Metadata: Mapping[str, str] = {},  # noqa: N803
+    ) -> None:
+        """Write an object; a file is read from where it stands, and once more for its signature."""
+        optional = {
+            "Content-Disposition": ContentDisposition,
+            "Cache-Control": CacheControl,
+            "If-None-Match": IfNoneMatch,
+            # Of a file, S3 is asked first whether it wants it.
+            "Expect": None if isinstance(Body, bytes) else b"100-continue",
+        }
+        headers: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
+        headers |= {f"{_METADATA}{name}": value for name, value in Metadata.items()}
+        self._persist("PUT", self._url(Bucket, Key), {"Content-Type": ContentType, **headers}, Body)
+
+    def _persist(self, method: str, url: str, headers: Mapping[str, Any], body: bytes | IO[bytes] = b"") -> AWSResponse:
+        begin = None if isinstance(body, bytes) else body.tell()
+
+        def ask() -> AWSResponse:
+            if begin is not None and not isinstance(body, bytes):
+                body.seek(begin)
+            request = self._around.request(method, url, headers, body)
+            request.stream_output = method == "GET"
+            S3SigV4Auth(self._around.credentials(), "s3", self._around.region).add_auth(request)
+            answer = self._send(request.prepare())
+            if answer.status_code >= 300:  # noqa: PLR2004
+                raise _xml_error(answer, method)
+            return answer
+
+        return _persist(ask, TRIES, self._sleep)
 
     def _url(self, Bucket: str, Key: str) -> str:  # noqa: N803
         # A host of its own in AWS; the local stack has one address for all.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import re
 import tempfile
@@ -98,7 +97,7 @@ class FileStore:
             media = sniff(head)
             key = f"{prefix_of(job)}{n}.{media.extension}"
             try:
-                self._put(job, key, media.content_type, body, length)
+                self._put(job, key, media.content_type, body)
             except _AlreadyThere:
                 return self._describe(job, key)
         return _stored(n, key, media, length, digest.hexdigest())
@@ -116,7 +115,7 @@ class FileStore:
         """Write the manifest, unless it is there: it is a function of the finished job, so it is the same."""
         text = json.dumps(manifest, ensure_ascii=False, indent=2).encode()
         with contextlib.suppress(_AlreadyThere):
-            self._put(job, prefix_of(job) + MANIFEST, "application/json", io.BytesIO(text), len(text))
+            self._put(job, prefix_of(job) + MANIFEST, "application/json", text)
 
     def put_input(self, key: str, content_type: str, content: bytes) -> None:
         """Keep a file of a caller's for predictions that are to use it; no browser is to show it."""
@@ -220,13 +219,12 @@ class FileStore:
                 raise Gone(key) from error
             raise
 
-    def _put(self, job: Job, key: str, content_type: str, body: IO[bytes], length: int) -> None:
+    def _put(self, job: Job, key: str, content_type: str, body: bytes | IO[bytes]) -> None:
         try:
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
-                ContentLength=length,
                 ContentType=content_type,
                 CacheControl=NEVER_CHANGES,
                 Metadata={"job-id": job.id, "prediction-id": job.prediction_id or ""},

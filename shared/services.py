@@ -591,10 +591,10 @@ def _client(service: str, pace: _Pace = _STEADY) -> Any:  # noqa: ANN401 - a cli
     """Make a client: in Lambda one that starts fast; elsewhere boto3's, which finds an operator's credentials."""
     if "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:
         return _boto3_client(service, pace)
-    from shared.aws import JsonClient, ReadingS3Client
+    from shared.aws import JsonClient, ObjectClient
 
     if service == "s3":
-        return ReadingS3Client(_surroundings(), _send(_STEADY), boto3s=cache(lambda: _boto3_client(service, pace)))
+        return ObjectClient(_surroundings(), _send(_STEADY), boto3s=cache(lambda: _boto3_client(service, pace)))
     return JsonClient(service, _surroundings(), _send(pace), tries=pace.tries)
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,7 +18,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
 from shared import services
-from shared.aws import TRIES, Credentials, JsonClient, ReadingS3Client, Surroundings, sender, surroundings
+from shared.aws import TRIES, Credentials, JsonClient, ObjectClient, Surroundings, sender, surroundings
 from tests.support.loopback import Answer, Call, serving
 from tests.support.world import World, aws_session, fresh_wiring
 
@@ -279,7 +280,7 @@ AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
 def reading(send: Any = moto, around: Surroundings = AROUND) -> Any:
-    return ReadingS3Client(around, send, boto3s=lambda: aws_session().client("s3"), sleep=lambda _: None)
+    return ObjectClient(around, send, boto3s=lambda: aws_session().client("s3"), sleep=lambda _: None)
 
 
 @pytest.mark.parametrize("key", ["jobs/alice/01/0.webp", "uploads/a b/é+&=?#%.png", "inputs/~(1)'!*/x", "a//b/../c"])
@@ -334,9 +335,56 @@ def test_a_bucket_that_is_out_of_reach_is_asked_again() -> None:
         )
 
 
-def test_what_the_reading_client_does_not_know_is_boto3s(world: World) -> None:
-    reading().put_object(Bucket=world.bucket, Key="a", Body=b"x")
-    assert world.stored() == ["a"]
+WRITTEN = {
+    "ContentType": "image/webp",
+    "CacheControl": "private",
+    "ContentDisposition": "attachment",
+    "Metadata": {"job-id": "j", "prediction-id": ""},
+}
+
+
+@pytest.mark.parametrize("body", [b"0123456789", b""])
+@pytest.mark.parametrize("is_file", [False, True])
+def test_objects_are_written_as_boto3_writes_them(world: World, body: bytes, *, is_file: bool) -> None:
+    boto3s: Any = world.s3
+    for key, client in (("mine é/1", reading()), ("its", boto3s)):
+        with SpooledTemporaryFile(max_size=4) as file:
+            file.write(body)
+            file.seek(0)
+            given = file if is_file else body
+            client.put_object(Bucket=world.bucket, Key=key, Body=given, IfNoneMatch="*", **WRITTEN)
+    mine, its = (boto3s.get_object(Bucket=world.bucket, Key=key) for key in ("mine é/1", "its"))
+    assert mine["Body"].read() == its["Body"].read() == body
+    for name in ("ETag", "ContentLength", "ContentType", "CacheControl", "ContentDisposition", "Metadata"):
+        assert mine[name] == its[name], name
+
+
+def test_an_object_that_is_there_is_not_overwritten(world: World) -> None:
+    world.s3.put_object(Bucket=world.bucket, Key="a", Body=b"first")
+    with pytest.raises(aws.ClientError) as raised:
+        reading().put_object(Bucket=world.bucket, Key="a", Body=b"second", IfNoneMatch="*", **WRITTEN)
+    assert raised.value.response["Error"]["Code"] == "PreconditionFailed"
+    assert world.object("a") == b"first"
+
+
+def test_a_file_that_is_sent_again_begins_where_it_stood() -> None:
+    bodies: list[bytes] = []
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        body: Any = request.body
+        bodies.append(body.read())
+        return answered(500 if len(bodies) == 1 else 200, b"")
+
+    body = BytesIO(b"not this, but this")
+    body.seek(10)
+    reading(send).put_object(Bucket="b", Key="k", Body=body, **WRITTEN)
+    assert bodies == [b"but this"] * 2
+
+
+def test_what_the_client_of_objects_does_not_know_is_boto3s(world: World) -> None:
+    world.s3.put_object(Bucket=world.bucket, Key="a", Body=b"x")
+    reading().delete_object(Bucket=world.bucket, Key="a")
+    assert world.stored() == []
     with pytest.raises(ValueError, match="put_object"):
         reading().generate_presigned_url("put_object", Params={}, ExpiresIn=1)
 
@@ -417,5 +465,5 @@ def test_functions_have_the_clients_that_start_fast_and_operators_boto3s(monkeyp
     assert isinstance(services._dynamo().client, botocore.client.BaseClient)
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "afterimage-dev-status")
     assert isinstance(services._dynamo().client, JsonClient)
-    assert isinstance(services._files("b")._client, ReadingS3Client)
+    assert isinstance(services._files("b")._client, ObjectClient)
     fresh_wiring()
