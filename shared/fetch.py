@@ -62,7 +62,11 @@ class Download:
     """A body being read; counts, and refuses to become too large or too slow."""
 
     def __init__(self, source: Readable, length: int | None, rules: Rules, *, since: float) -> None:
-        """Begin to read from a source; `since` is when it was asked, on the monotonic clock."""
+        """Begin to read from a source; `since` is when it was asked, on the monotonic clock.
+
+        `length` is the number of bytes that it announces, if it does.
+        """
+        self.length = length
         self._source = source
         self._left = rules.most_bytes
         self._until = since + rules.most_seconds

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
 
 SECRETS_KEPT_S = 60.0  # by a process, of those that are replaced while it lives
 OUTPUT_SECONDS = 60.0  # for one output: archive runs 300 s at most
+COPIES_AT_ONCE = 4  # of a job's outputs: most of the time of a copy is spent waiting
 
 
 class _Pace(NamedTuple):
@@ -276,6 +277,7 @@ def archive() -> ArchiveParts:
         files=_files(settings.bucket),
         rules=parse_rules(settings.output_hosts, most_bytes=most_bytes, most_seconds=OUTPUT_SECONDS),
         replicate=lambda: _replicate(settings.replicate_token_parameter, settings.replicate_api_url),
+        at_once=COPIES_AT_ONCE,
         now=now,
     )
     return ArchiveParts(archiver=archiver, queue=_archive_queue(settings.archive_queue_url))

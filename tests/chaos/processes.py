@@ -58,6 +58,7 @@ def start(function: str, around: Surroundings) -> Handler:
     wiring.os = SimpleNamespace(environ=around.environment)
     wiring._client = wiring._boto3_client = lambda service, *_: around.client(service)
     wiring.now = around.now
+    wiring.COPIES_AT_ONCE = 1  # so that calls come in the same order in every run
     wiring._dynamo = lambda: Dynamo(around.client("dynamodb"), sleep=around.sleep)
     wiring._files = lambda bucket: _Files(around.client("s3"), bucket, around.outputs)
     gateways: dict[str, ReplicateApi] = {}
