@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shared import schedule
@@ -26,7 +26,7 @@ from shared.errors import (
     UpstreamRefused,
     UpstreamUnclear,
 )
-from shared.fetch import Download, Rules, open_output
+from shared.fetch import Download
 from shared.job import (
     Adopted,
     Archived,
@@ -51,8 +51,10 @@ from shared.prediction import OUTPUTS_LIVE_S, parse_prediction, problem_of
 from shared.pricing import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from shared.copying import Copier
+    from shared.fetch import Rules
     from shared.file_store import FileStore
     from shared.job import StoredFile
     from shared.job_store import JobStore
@@ -60,7 +62,6 @@ if TYPE_CHECKING:
     from shared.prediction import Prediction
     from shared.replicate_api import ReplicateApi
 
-SHARED_BYTES = 32 * 1024 * 1024  # of an output that is copied beside others: four leave room for one of any size
 MOST_TRIES = 6  # after which a source that says it is gone is believed: about five minutes
 SKEW_S = 60  # between Replicate's clock and ours
 
@@ -90,19 +91,16 @@ class Archiver:
         files: FileStore,
         rules: Rules,
         replicate: Callable[[], ReplicateApi],
-        at_once: int,
+        copier: Copier,
         now: Callable[[], Millis],
     ) -> None:
-        """`replicate` is asked for, and so imported, only when there is something to ask or to cancel.
-
-        `at_once` is how many outputs of a job are copied at the same time.
-        """
+        """`replicate` is asked for, and so imported, only when there is something to ask or to cancel."""
         self._jobs = jobs
         self._ledger = ledger
         self._files = files
         self._rules = rules
         self._replicate = replicate
-        self._at_once = at_once
+        self._copier = copier
         self._now = now
 
     def archive(self, order: ArchiveOrder, *, lease: str) -> None:
@@ -250,7 +248,7 @@ class Archiver:
         found = self._files.existing(job) if job.takes > 1 or prediction.data_removed else {}
         rejected: Problem | None = None
         missing: dict[int, OutputError] = {}
-        for n, copied in self._copy_each(job, {n: one for n, one in enumerate(sources) if n not in found}):
+        for n, copied in self._copier.copy(job, {n: one for n, one in enumerate(sources) if n not in found}):
             match copied:
                 case OutputRejected():
                     rejected = Problem(Code.OUTPUT_REJECTED, f"Output {n}: {copied}.")
@@ -268,36 +266,6 @@ class Archiver:
                     raise OutputUnavailable(str(reason)) from reason
                 rejected = Problem(Code.OUTPUT_EXPIRED, f"Output {n}: {reason}; Replicate deletes it after an hour.")
         return found, rejected
-
-    def _copy_each(self, job: Job, sources: Mapping[int, str]) -> Iterator[tuple[int, StoredFile | OutputError]]:
-        """Copy outputs, several at a time; those that are large come last and alone, so that their copies have room."""
-        if len(sources) < 2 or self._at_once < 2:  # noqa: PLR2004 - then there is nobody to wait beside
-            for n, source in sources.items():
-                yield n, self._copy_one(job, n, source)
-            return
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most jobs have one image
-
-        with ThreadPoolExecutor(self._at_once) as pool:
-            copying = {n: pool.submit(self._copy_one, job, n, source, SHARED_BYTES) for n, source in sources.items()}
-        for n, copied in copying.items():
-            result = copied.result()
-            yield n, self._copy_one(job, n, sources[n]) if result is None else result
-
-    @overload
-    def _copy_one(self, job: Job, n: int, source: str) -> StoredFile | OutputError: ...
-    @overload
-    def _copy_one(self, job: Job, n: int, source: str, most_bytes: int) -> StoredFile | OutputError | None: ...
-    def _copy_one(
-        self, job: Job, n: int, source: str, most_bytes: int | None = None
-    ) -> StoredFile | OutputError | None:
-        """Copy one output, or give why not; None if it is larger than `most_bytes`, or may be."""
-        try:
-            with open_output(source, self._rules) as download:
-                if most_bytes is not None and (download.length is None or download.length > most_bytes):
-                    return None
-                return self._files.put(job, n, download)
-        except OutputError as error:
-            return error
 
     def _are_deleted(self, job: Job, prediction: Prediction) -> bool:
         ended_at = prediction.completed_at or job.claimed_at or job.created_at

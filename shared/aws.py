@@ -6,12 +6,13 @@ start (`make bench`). These clients know nothing but names; they are used, answe
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import time
 import uuid
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, override
 from urllib.parse import quote
 
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
@@ -151,6 +152,18 @@ class JsonClient:
         return document
 
 
+class _ObjectAuth(S3SigV4Auth):
+    """Signs; a body whose SHA-256 is known is not read for it."""
+
+    def __init__(self, credentials: Any, service: str, region: str, digest: str | None) -> None:  # noqa: ANN401
+        super().__init__(credentials, service, region)
+        self._digest = digest
+
+    @override
+    def payload(self, request: AWSRequest) -> str:
+        return self._digest or str(super().payload(request))
+
+
 class ObjectClient:
     """A client of S3 that reads and writes single objects, and signs links; anything else is left to boto3's."""
 
@@ -205,10 +218,13 @@ class ObjectClient:
         ContentDisposition: str | None = None,  # noqa: N803
         CacheControl: str | None = None,  # noqa: N803
         IfNoneMatch: str | None = None,  # noqa: N803
+        ChecksumSHA256: str | None = None,  # noqa: N803
         Metadata: Mapping[str, str] = {},  # noqa: N803
     ) -> None:
-        """Write an object; a file is read from where it stands, and once more for its signature."""
+        """Write an object; a file is read from where it stands, and once more to be signed if it has no checksum."""
         optional = {
+            "X-Amz-Checksum-Sha256": ChecksumSHA256,
+            "X-Amz-Sdk-Checksum-Algorithm": "SHA256" if ChecksumSHA256 else None,
             "Content-Disposition": ContentDisposition,
             "Cache-Control": CacheControl,
             "If-None-Match": IfNoneMatch,
@@ -217,9 +233,17 @@ class ObjectClient:
         }
         headers: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
         headers |= {f"{_METADATA}{name}": value for name, value in Metadata.items()}
-        self._persist("PUT", self._url(Bucket, Key), {"Content-Type": ContentType, **headers}, Body)
+        digest = base64.b64decode(ChecksumSHA256).hex() if ChecksumSHA256 else None
+        self._persist("PUT", self._url(Bucket, Key), {"Content-Type": ContentType, **headers}, Body, digest)
 
-    def _persist(self, method: str, url: str, headers: Mapping[str, Any], body: bytes | IO[bytes] = b"") -> AWSResponse:
+    def _persist(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, Any],
+        body: bytes | IO[bytes] = b"",
+        digest: str | None = None,
+    ) -> AWSResponse:
         begin = None if isinstance(body, bytes) else body.tell()
 
         def ask() -> AWSResponse:
@@ -227,7 +251,7 @@ class ObjectClient:
                 body.seek(begin)
             request = self._around.request(method, url, headers, body)
             request.stream_output = method == "GET"
-            S3SigV4Auth(self._around.credentials(), "s3", self._around.region).add_auth(request)
+            _ObjectAuth(self._around.credentials(), "s3", self._around.region, digest).add_auth(request)
             answer = self._send(request.prepare())
             if answer.status_code >= 300:  # noqa: PLR2004
                 raise _xml_error(answer, method)

@@ -6,6 +6,7 @@ callers send: `inputs/{tenant}/{job_id}/…` and `uploads/{tenant}/{file_id}/…
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -97,7 +98,7 @@ class FileStore:
             media = sniff(head)
             key = f"{prefix_of(job)}{n}.{media.extension}"
             try:
-                self._put(job, key, media.content_type, body)
+                self._put(job, key, media.content_type, body, digest.digest())
             except _AlreadyThere:
                 return self._describe(job, key)
         return _stored(n, key, media, length, digest.hexdigest())
@@ -115,7 +116,7 @@ class FileStore:
         """Write the manifest, unless it is there: it is a function of the finished job, so it is the same."""
         text = json.dumps(manifest, ensure_ascii=False, indent=2).encode()
         with contextlib.suppress(_AlreadyThere):
-            self._put(job, prefix_of(job) + MANIFEST, "application/json", text)
+            self._put(job, prefix_of(job) + MANIFEST, "application/json", text, hashlib.sha256(text).digest())
 
     def put_input(self, key: str, content_type: str, content: bytes) -> None:
         """Keep a file of a caller's for predictions that are to use it; no browser is to show it."""
@@ -219,7 +220,7 @@ class FileStore:
                 raise Gone(key) from error
             raise
 
-    def _put(self, job: Job, key: str, content_type: str, body: bytes | IO[bytes]) -> None:
+    def _put(self, job: Job, key: str, content_type: str, body: bytes | IO[bytes], digest: bytes) -> None:
         try:
             self._client.put_object(
                 Bucket=self._bucket,
@@ -229,6 +230,8 @@ class FileStore:
                 CacheControl=NEVER_CHANGES,
                 Metadata={"job-id": job.id, "prediction-id": job.prediction_id or ""},
                 IfNoneMatch="*",
+                # S3 computes it too, and takes nothing else.
+                ChecksumSHA256=base64.b64encode(digest).decode(),
             )
         except ClientError as error:
             if error.response["Error"]["Code"] == _TAKEN:

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 
 SECRETS_KEPT_S = 60.0  # by a process, of those that are replaced while it lives
 OUTPUT_SECONDS = 60.0  # for one output: archive runs 300 s at most
-COPIES_AT_ONCE = 4  # of a job's outputs: most of the time of a copy is spent waiting
+COPIES_AT_ONCE = 4  # of a job's outputs
 
 
 class _Pace(NamedTuple):
@@ -265,19 +265,21 @@ def webhook() -> Intake:
 def archive() -> ArchiveParts:
     """Wire `archive`."""
     from shared.archiving import Archiver
+    from shared.copying import Copier
     from shared.fetch import parse_rules
     from shared.ledger import Ledger
 
     settings = ArchiveSettings.load(os.environ)
     dynamo = _dynamo()
-    most_bytes = settings.max_output_megabytes * 1024 * 1024
+    files, most_bytes = _files(settings.bucket), settings.max_output_megabytes * 1024 * 1024
+    rules = parse_rules(settings.output_hosts, most_bytes=most_bytes, most_seconds=OUTPUT_SECONDS)
     archiver = Archiver(
         jobs=JobStore(dynamo, settings.jobs_table),
         ledger=Ledger(dynamo, jobs=settings.jobs_table, accounts=settings.accounts_table, now=now),
-        files=_files(settings.bucket),
-        rules=parse_rules(settings.output_hosts, most_bytes=most_bytes, most_seconds=OUTPUT_SECONDS),
+        files=files,
+        rules=rules,
+        copier=Copier(files, rules, at_once=COPIES_AT_ONCE),
         replicate=lambda: _replicate(settings.replicate_token_parameter, settings.replicate_api_url),
-        at_once=COPIES_AT_ONCE,
         now=now,
     )
     return ArchiveParts(archiver=archiver, queue=_archive_queue(settings.archive_queue_url))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -104,6 +105,7 @@ class ModelInput(BaseModel):
         return cls._fields_with(Trait.FILE)
 
     @classmethod
+    @cache
     def _fields_with(cls, trait: Trait) -> frozenset[str]:
         fields = cls.model_fields.items()
         return frozenset(name for name, one in fields if trait in one.metadata or _has(one.annotation, trait))

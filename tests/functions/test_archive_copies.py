@@ -7,7 +7,7 @@ from threading import Barrier, BrokenBarrierError
 
 import pytest
 
-from shared.archiving import SHARED_BYTES
+from shared.copying import SHARED_BYTES
 from shared.errors import Code
 from shared.job import Status
 from shared.services import COPIES_AT_ONCE

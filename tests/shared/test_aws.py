@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -347,15 +349,27 @@ WRITTEN = {
 @pytest.mark.parametrize("is_file", [False, True])
 def test_objects_are_written_as_boto3_writes_them(world: World, body: bytes, *, is_file: bool) -> None:
     boto3s: Any = world.s3
+    checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
     for key, client in (("mine é/1", reading()), ("its", boto3s)):
         with SpooledTemporaryFile(max_size=4) as file:
             file.write(body)
             file.seek(0)
             given = file if is_file else body
-            client.put_object(Bucket=world.bucket, Key=key, Body=given, IfNoneMatch="*", **WRITTEN)
-    mine, its = (boto3s.get_object(Bucket=world.bucket, Key=key) for key in ("mine é/1", "its"))
+            client.put_object(
+                Bucket=world.bucket, Key=key, Body=given, IfNoneMatch="*", ChecksumSHA256=checksum, **WRITTEN
+            )
+    asked = {"Bucket": world.bucket, "ChecksumMode": "ENABLED"}
+    mine, its = (boto3s.get_object(Key=key, **asked) for key in ("mine é/1", "its"))
     assert mine["Body"].read() == its["Body"].read() == body
-    for name in ("ETag", "ContentLength", "ContentType", "CacheControl", "ContentDisposition", "Metadata"):
+    for name in (
+        "ETag",
+        "ContentLength",
+        "ContentType",
+        "CacheControl",
+        "ContentDisposition",
+        "Metadata",
+        "ChecksumSHA256",
+    ):
         assert mine[name] == its[name], name
 
 
@@ -365,6 +379,13 @@ def test_an_object_that_is_there_is_not_overwritten(world: World) -> None:
         reading().put_object(Bucket=world.bucket, Key="a", Body=b"second", IfNoneMatch="*", **WRITTEN)
     assert raised.value.response["Error"]["Code"] == "PreconditionFailed"
     assert world.object("a") == b"first"
+
+
+@pytest.mark.parametrize("checksum", [None, base64.b64encode(hashlib.sha256(b"0123").digest()).decode()])
+def test_what_is_written_is_signed_with_its_digest(checksum: str | None) -> None:
+    send = Sequel(answered(200, b""))
+    reading(send).put_object(Bucket="b", Key="k", Body=BytesIO(b"0123"), ChecksumSHA256=checksum, **WRITTEN)
+    assert send.requests[0].headers["X-Amz-Content-SHA256"] == hashlib.sha256(b"0123").hexdigest()
 
 
 def test_a_file_that_is_sent_again_begins_where_it_stood() -> None:
