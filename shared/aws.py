@@ -224,7 +224,6 @@ class ObjectClient:
         """Write an object; a file is read from where it stands, and once more to be signed if it has no checksum."""
         optional = {
             "X-Amz-Checksum-Sha256": ChecksumSHA256,
-            "X-Amz-Sdk-Checksum-Algorithm": "SHA256" if ChecksumSHA256 else None,
             "Content-Disposition": ContentDisposition,
             "Cache-Control": CacheControl,
             "If-None-Match": IfNoneMatch,

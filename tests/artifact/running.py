@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,29 +32,42 @@ class Answer:
 
     value: Any
     log: str
+    ms: float  # from the event to the answer, in which the runtime starts
 
 
-def invoke(task: Path, handler: str, event: object, *, log: Path, variables: Mapping[str, str] = {}) -> Answer:
-    """Start a function of a built artifact as Lambda does, send it one event, and end it."""
-    with _serving(task, handler, variables, log) as port:
+def invoke(
+    task: Path,
+    handler: str,
+    event: object,
+    *,
+    log: Path,
+    variables: Mapping[str, str] = {},
+    paths: Sequence[Path] = (),
+) -> Answer:
+    """Start a function of a built artifact as Lambda does, send it one event, and end it; `paths` are its packages."""
+    packages = paths or (task, task.parent / "SharedLayer/python", RUNTIME)
+    with _serving(task, handler, variables, log, packages) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
+        began = time.perf_counter()
         connection.request("POST", "/2015-03-31/functions/function/invocations", json.dumps(event))
         value = json.loads(connection.getresponse().read())
+        took = time.perf_counter() - began
         connection.close()
-    return Answer(value, log.read_text())
+    return Answer(value, log.read_text(), 1000 * took)
 
 
 @contextmanager
-def _serving(task: Path, handler: str, variables: Mapping[str, str], log: Path) -> Iterator[int]:
+def _serving(
+    task: Path, handler: str, variables: Mapping[str, str], log: Path, packages: Sequence[Path]
+) -> Iterator[int]:
     emulator = Path(samcli.__file__).parent / f"local/rapid/aws-lambda-rie-{_ARCHITECTURES[platform.machine()]}"
-    layer = task.parent / "SharedLayer/python"
     port, inner = _free_ports()
     environment = {
         **variables,
         "PATH": os.defpath,
         "HOME": str(log.parent),
         "LAMBDA_TASK_ROOT": str(task),
-        "PYTHONPATH": os.pathsep.join(map(str, (task, layer, RUNTIME))),
+        "PYTHONPATH": os.pathsep.join(map(str, packages)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
