@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
@@ -18,13 +18,14 @@ type Item = Mapping[str, Mapping[str, Any]]
 
 @dataclass
 class Call:
-    """One request to AWS; units are DynamoDB's request units."""
+    """One request to AWS; units are DynamoDB's request units, `parts` says which kind of item or index is written."""
 
     service: str
     operation: str
     touches: str = ""
     write_units: int = 0
     read_units: float = 0
+    parts: dict[str, int] = field(default_factory=dict)
 
 
 class _Meter:
@@ -57,8 +58,11 @@ class _Meter:
         factor = 2 if model.name == "TransactWriteItems" else 1
         for key, before in self._before.items():
             now = self._item(*key)
-            self._calls[-1].write_units += factor * max(1, ceil(max(size_of(before), size_of(now)) / 1024))
-            self._calls[-1].write_units += sum(_index_units(name, before, now) for name in INDEXES)
+            units = {key[1].split("#")[0]: factor * max(1, ceil(max(size_of(before), size_of(now)) / 1024))}
+            units |= {name: _index_units(name, before, now) for name in INDEXES}
+            call = self._calls[-1]
+            call.write_units += sum(units.values())
+            call.parts |= {part: call.parts.get(part, 0) + each for part, each in units.items() if each}
 
     def _named(self, table: str) -> str:
         return "jobs" if table == self._world.jobs_table else "accounts"
