@@ -61,8 +61,8 @@ drill: $(VENV) ## Break what each alarm stands for on the local stack, and see i
 chaos: $(VENV) ## Let every call fail in every way, and check what comes of it
 	@python -m tests.chaos
 
-bench: $(VENV) ## Measure cold starts, calls and costs, beside what others would write (needs 10 minutes)
-	@python -m infra.bench
+bench: build $(LAMBDA)/.synced ## Measure starts, calls, copies and costs, beside what others would write (15 minutes; ONLY=calls,copying for a part)
+	@ONLY=$(ONLY) python -m infra.bench
 
 audit: $(VENV) $(AUDIT)/.synced ## Look for weaknesses in code, templates and pinned versions (ONLINE=1: PyPI must answer)
 	bandit --quiet --recursive --configfile pyproject.toml shared functions infra

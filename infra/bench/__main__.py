@@ -1,12 +1,11 @@
-"""Measure everything, print it beside what is wanted, and keep it: `make bench`; `ONLY=calls,copying` for some of it."""
+"""Measure everything, print it beside what is wanted, and keep it: `make bench`; `ONLY=calls,copying` for a part."""
 
 import json
 import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from infra.local.stack import LocalStack
 from tests.journey.local import Local
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("calls", "artifacts", "copying", "warm", "answer", "cold", "runtime")
 _NO_ACCOUNT = {
     **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test"),
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -41,7 +39,7 @@ def main() -> int:
     }
     for part in only:
         console.print(f"measuring: {part}", style="dim")
-        found |= _measure(part)
+        found |= PARTS[part]()
     for table in report.tables(found):
         console.print(table)
     missed = [one for one in judge(found) if not one.is_met]
@@ -60,40 +58,33 @@ def _verdict(missed: int) -> str:
     return f"{missed} of the targets are not met: see above." if missed else "All targets are met."
 
 
-def _measure(part: str) -> dict[str, Any]:
-    match part:
-        case "calls":
-            logging.disable()  # the functions run in this process, and their lines are nobody's here
-            try:
-                return calls.report()
-            finally:
-                logging.disable(logging.NOTSET)
-        case "artifacts":
-            return {"artifacts": artifacts.measure()}
-        case "copying":
-            return {"copying": copying.measure()}
-    with _subject() as subject, copying.sink() as origin:
-        match part:
-            case "warm":
-                return {"warm_cpu_ms": starts.warm(subject)}
-            case "answer":
-                return {"answer": answers.measure(subject, origin)}
-            case "cold":
-                return {"cold": starts.cold(subject)}
-            case "runtime":
-                return {"runtime": runtime.measure(subject)}
-    raise ValueError(f"there is no part {part!r}, but {', '.join(PARTS)}")
+def _calls() -> dict[str, Any]:
+    logging.disable()  # the functions run in this process, and their lines are nobody's here
+    try:
+        return calls.report()
+    finally:
+        logging.disable(logging.NOTSET)
 
 
-@contextmanager
-def _subject() -> Iterator[Subject]:
+def _on_the_stack(measure: Callable[[Subject, str], Any]) -> Any:  # noqa: ANN401
     with LocalStack(parameters=RATE) as stack, copying.sink() as sink:
         local = Local(stack)
         try:
             with local.tenant() as tenant:
-                yield Subject(local, tenant, sink)
+                return measure(Subject(local, tenant, sink), sink)
         finally:
             local.close()
+
+
+PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "calls": _calls,
+    "artifacts": lambda: {"artifacts": artifacts.measure()},
+    "copying": lambda: {"copying": copying.measure()},
+    "warm": lambda: {"warm_cpu_ms": _on_the_stack(lambda subject, _: starts.warm(subject))},
+    "answer": lambda: {"answer": _on_the_stack(answers.measure)},
+    "cold": lambda: {"cold": _on_the_stack(lambda subject, _: starts.cold(subject))},
+    "runtime": lambda: {"runtime": _on_the_stack(lambda subject, _: runtime.measure(subject))},
+}
 
 
 if __name__ == "__main__":

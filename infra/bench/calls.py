@@ -59,7 +59,7 @@ def count() -> dict[str, list[Call]]:
             return {**found, "read": list(calls)}
 
 
-def _run(world: World, calls: list[Call], images: int, *, status: str, **ended: Any) -> list[Call]:
+def _run(world: World, calls: list[Call], images: int, *, status: str, **ended: Any) -> list[Call]:  # noqa: ANN401
     """Let a job run to its end; what this itself asks AWS for is not counted."""
     calls.clear()
     body = {"input": {"prompt": "a fox in the snow, watercolor", "num_outputs": images}}

@@ -1,7 +1,7 @@
 """One process that copies: `python -I copy_once.py {spec}` copies outputs in one of the ways, and tells what that took.
 
-`ours` is what `archive` does. `memory` is the plainest loop that there is: it holds each output as a whole. `stream` lets
-boto3 read from the connection, which it does in parts and with threads, each part a request to be paid for.
+`ours` is what `archive` does. `memory` is the plainest loop that there is: it holds each output as a whole. `stream`
+lets boto3 read from the connection, which it does in parts and with threads, each part a request to be paid for.
 """
 
 import json
@@ -84,7 +84,8 @@ def _stream(_: dict[str, Any]) -> Any:  # noqa: ANN401
     def copy(urls: list[str]) -> None:
         for n, url in enumerate(urls):
             with pool.request("GET", url, preload_content=False) as response:
-                s3.upload_fileobj(response, "bucket", f"{n}.webp")
+                source: Any = response
+                s3.upload_fileobj(source, "bucket", f"{n}.webp")
 
     return copy
 

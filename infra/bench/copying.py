@@ -28,7 +28,7 @@ _TIMEOUT_S = 300
 @contextmanager
 def sink(delay_ms: float = 0) -> Iterator[str]:
     """Give the origin of a server, in a process of its own, that gives and takes bytes."""
-    command = [sys.executable, SINK, str(delay_ms)]
+    command = [sys.executable, str(SINK), str(delay_ms)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None  # noqa: S101 - told to the type checker
         assert process.stdout is not None  # noqa: S101
@@ -49,8 +49,8 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
     waiting: dict[int, list[float]] = {1: [], COUNT: []}
     with sink(DELAY_MS) as origin:
         for _ in range(rounds):
-            for at_once, seconds in waiting.items():
-                seconds.append(_copy(paths, origin, "ours", SMALL, at_once)["seconds"])
+            for at_once, times in waiting.items():
+                times.append(_copy(paths, origin, "ours", SMALL, at_once)["seconds"])
     seconds = {way: [run["seconds"] for run in runs] for way, runs in large.items()}
     return {
         "count": COUNT,
@@ -63,7 +63,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
         "at_once": {
             "bytes": SMALL,
             "delay_ms": DELAY_MS,
-            "seconds": {str(at_once): median(seconds) for at_once, seconds in waiting.items()},
+            "seconds": {str(at_once): median(times) for at_once, times in waiting.items()},
             "gain": ratio(waiting[1], waiting[COUNT]),
         },
     }

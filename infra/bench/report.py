@@ -83,10 +83,8 @@ def _copying_table(copying: Mapping[str, Any]) -> Table:
     for way, one in copying["ways"].items():
         table.add_row(way, f"{one['seconds']:.2f}", f"{one['grown_mb']:.0f}")
     at_once = copying["at_once"]
-    table.caption = (
-        f"{copying['count']} images of {_mb(at_once['bytes'])} MB from a host that takes {at_once['delay_ms']} ms: "
-        f"at once {at_once['gain']:.1f} times as fast as one by one"
-    )
+    small = f"{copying['count']} images of {_mb(at_once['bytes'])} MB from a host that takes {at_once['delay_ms']} ms"
+    table.caption = f"{small}: at once {at_once['gain']:.1f} times as fast as one by one"
     return table
 
 
@@ -107,55 +105,70 @@ def plot(found: Mapping[str, Any], folder: Path) -> None:
 
 def readme(found: Mapping[str, Any]) -> str:
     """Give the README's part: every figure in it is the run's."""
-    cold, usd, copying, answer = found["cold"], found["usd_per_1000"], found["copying"], found["answer"]
-    counts = {name: len(made) for name, made in found["calls"].items()}
-    artifacts = found["artifacts"]
     judged = list(judge(found))
     missed = [f"{one.part}: {one.name} is {one.text}" for one in judged if not one.is_met]
-    lines = [
-        f"Measured on {found['at'][:10]} ({found['machine']}, Python {found['python']}): {len(judged) - len(missed)} of "
-        f"{len(judged)} targets met" + (f"; not met: {'; '.join(missed)}." if missed else "."),
-        "",
-        "| function | cold start, CPU ms | peer | floor | of the peer's (at most) | of its floor's | in Lambda's runtime, "
-        "of the peer's time | MB | modules |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, one in cold.items():
+    met = f"{len(judged) - len(missed)} of {len(judged)} targets met"
+    where = f"Measured on {found['at'][:10]} ({found['machine']}, Python {found['python']})"
+    return f"""{where}: {met}{"".join(f"; {one}" for one in missed)}.
+
+| function | CPU ms | peer | floor | of the peer's (at most) | of its floor's | in Lambda's runtime | MB | modules |
+|---|---|---|---|---|---|---|---|---|
+{"".join(_cold_rows(found))}
+Of its floor's CPU, a cold start may take {OF_FLOOR} at most. "In Lambda's runtime" is the time of the first answer, of
+the peer's, under `aws-lambda-rie` with `awslambdaric`.
+
+![Cold starts of each function beside the peer and the floor](infra/bench/results/cold-starts.svg)
+
+{"".join(f"- {line}\n" for line in _facts(found))}"""
+
+
+def _cold_rows(found: Mapping[str, Any]) -> Iterator[str]:
+    for name, one in found["cold"].items():
         most = f" ({OF_PEER[name]})" if name in OF_PEER else ""
-        ours = one["ours"]
-        lines.append(
-            f"| `{name}` | {ours['cpu_ms']:.0f} | {one['peer']['cpu_ms']:.0f} | {one['floor']['cpu_ms']:.0f} | "
-            f"{one['to_peer']:.2f}{most} | {one['to_floor']:.2f} | {found['runtime'][name]['to_peer']:.2f} | "
-            f"{ours['resident_mb']:.0f} | {ours['modules']:.0f} |"
-        )
-    warm = ", ".join(
-        f"`{name}` {one['ours']:.1f} ({one['to_peer']:.2f} of the peer's)" for name, one in found["warm_cpu_ms"].items()
+        cells = [
+            f"`{name}`",
+            *(f"{one[who]['cpu_ms']:.0f}" for who in ALL),
+            f"{one['to_peer']:.2f}{most}",
+            f"{one['to_floor']:.2f}",
+            f"{found['runtime'][name]['to_peer']:.2f}",
+            f"{one['ours']['resident_mb']:.0f}",
+            f"{one['ours']['modules']:.0f}",
+        ]
+        yield f"| {' | '.join(cells)} |\n"
+
+
+def _facts(found: Mapping[str, Any]) -> Iterator[str]:
+    warm = [f"`{name}` {one['ours']:.1f} ({one['to_peer']:.2f})" for name, one in found["warm_cpu_ms"].items()]
+    yield f"**Warm**, in CPU ms an invocation, and of the peer's: {', '.join(warm)}."
+    answer = found["answer"]
+    ms = answer["ms"]
+    yield (
+        f"**A webhook** that brings {answer['images']} images of {_mb(answer['bytes'])} MB is answered in "
+        f"{ms['ours']:.1f} ms, by the peer in {ms['peer']:.0f}: {answer['to_peer']:.2f}."
     )
+    counts = {name: len(made) for name, made in found["calls"].items()}
+    yield (
+        f"**Calls to AWS**: one image {counts['one_image']}, from the request to the job that is no longer due; four "
+        f"images {counts['four_images']}; a job that fails {counts['failed']}; one that Replicate throttles first "
+        f"{counts['throttled']}; a read {counts['read']}."
+    )
+    usd = found["usd_per_1000"]
     shares = ", ".join(f"{service} {each:.4f}" for service, each in usd.items() if service != "total")
+    yield (
+        f"**Money**: 1,000 jobs of one image cost {usd['total']:.3f} USD before storage, traffic, polls and waits "
+        f"({shares}), by AWS's prices of {found['prices_of']}; Replicate takes 3.00 for them. How long functions run "
+        "on Lambda is an assumption there, in `infra/bench/calls.py`."
+    )
+    copying = found["copying"]
     ways, at_once = copying["ways"], copying["at_once"]
-    lines += [
-        "",
-        f"Of its own floor's, a cold start may take {OF_FLOOR} at most.",
-        "",
-        "![Cold starts of each function beside the peer and the floor](infra/bench/results/cold-starts.svg)",
-        "",
-        f"- **Warm**, in CPU ms an invocation: {warm}. A webhook that brings {answer['images']} images of "
-        f"{_mb(answer['bytes'])} MB is answered in {answer['ms']['ours']:.1f} ms, by the peer in "
-        f"{answer['ms']['peer']:.0f}: {answer['to_peer']:.2f}.",
-        f"- **Calls to AWS**: one image {counts['one_image']} from the request to the job that is no longer due, four "
-        f"images {counts['four_images']}, one that fails {counts['failed']}, one that Replicate throttles first "
-        f"{counts['throttled']}, a read {counts['read']}.",
-        f"- **Money**: 1,000 jobs of one image cost {usd['total']:.3f} USD before storage, traffic, polls and waits "
-        f"({shares}), by the prices of {found['prices_of']}; Replicate takes 3.00 for them. How long functions run on "
-        "Lambda is assumed there, in `infra/bench/calls.py`.",
-        f"- **Copying** {copying['count']} images of {_mb(copying['bytes'])} MB takes {ways['ours']['grown_mb']:.0f} MB of "
-        f"memory, the plainest loop {ways['memory']['grown_mb']:.0f}, at {copying['speed']['memory']:.2f} of its speed. "
-        f"{copying['count']} images of {_mb(at_once['bytes'])} MB from a host that takes {at_once['delay_ms']} ms to answer "
-        f"are copied {at_once['gain']:.1f} times as fast at once as one by one.",
-        f"- **Artifacts**: {_mb(artifacts['functions']['packed'], 2)} MB of functions and "
-        f"{_mb(artifacts['layer']['packed'], 1)} MB of layer, packed.",
-    ]
-    return "\n".join(lines) + "\n"
+    yield (
+        f"**Copying** {copying['count']} images of {_mb(copying['bytes'])} MB takes {ways['ours']['grown_mb']:.0f} MB "
+        f"of memory, the plainest loop {ways['memory']['grown_mb']:.0f}, at {copying['speed']['memory']:.2f} of its "
+        f"speed. {copying['count']} images of {_mb(at_once['bytes'])} MB, from a host that takes "
+        f"{at_once['delay_ms']} ms to answer, are copied {at_once['gain']:.1f} times as fast at once as one by one."
+    )
+    functions, layer = (found["artifacts"][name]["packed"] for name in ("functions", "layer"))
+    yield f"**Artifacts**, packed: {_mb(functions, 2)} MB of functions and {_mb(layer)} MB of layer."
 
 
 def update_readme(found: Mapping[str, Any]) -> None:

@@ -58,5 +58,5 @@ class Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(server.server_port, flush=True)  # noqa: T201 - who started it reads it
+        print(server.server_port, flush=True)
         sys.stdin.read()

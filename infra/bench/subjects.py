@@ -117,7 +117,7 @@ class Subject:
                 raise RuntimeError(f"submit did not start what it took: {started}")
 
     def unfinished(self) -> tuple[str, dict[str, Any]]:
-        """Give a job whose prediction has ended, of which nobody has told us, and the prediction as Replicate has it."""
+        """Give a job whose prediction has ended, of which nobody has told us, and the prediction itself."""
         self.local.replicate.misbehave(_LOST)
         job_id = self.tenant.generate()
         (prediction,) = self.local.replicate.predictions_of(job_id)
@@ -149,7 +149,7 @@ class Subject:
             path += f"/{job_id}?attempt=1&k={sign_callback(self._secret('callback-key'), job_id, 1)}"
         return http_event("POST", path, body.encode(), headers=signed(self.local.stack.webhook_secret, body))
 
-    def _own_event(self, name: str) -> Any:  # noqa: ANN401, PLR0911 - one for each function
+    def _own_event(self, name: str) -> Any:  # noqa: ANN401, C901, PLR0911 - one for each function
         key, job = self.tenant.key, self.job
         match name:
             case "submit":
