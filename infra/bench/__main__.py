@@ -1,7 +1,8 @@
 """Measure everything, print it beside what is wanted, and keep it: `make bench`; `ONLY=calls,copying` for a part."""
 
+import contextlib
+import io
 import json
-import logging
 import os
 import platform
 import sys
@@ -59,11 +60,8 @@ def _verdict(missed: int) -> str:
 
 
 def _calls() -> dict[str, Any]:
-    logging.disable()  # the functions run in this process, and their lines are nobody's here
-    try:
+    with contextlib.redirect_stdout(io.StringIO()):  # the functions run in this process, and log
         return calls.report()
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _on_the_stack(measure: Callable[[Subject, str], Any]) -> Any:  # noqa: ANN401

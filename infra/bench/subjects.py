@@ -53,6 +53,10 @@ class Place:
     environment: Mapping[str, str]
 
 
+class OtherwiseDone(Exception):
+    """Something else was done than what was to be measured."""
+
+
 class Subject:
     """Jobs on the local stack for every function to work on, whose own functions take nothing from its queues."""
 
@@ -96,25 +100,26 @@ class Subject:
         """Require that the work was done: what does nothing is fast.
 
         Raises:
-            RuntimeError: it was not.
+            OtherwiseDone: it was not.
         """
         for answer in answers:
             if answer.get("statusCode", 200) >= 400 or answer.get("batchItemFailures"):  # noqa: PLR2004
-                raise RuntimeError(f"{who}'s {name} did not do its work: {answer}")
+                raise OtherwiseDone(f"{who}'s {name} did not do its work: {answer}")
         if (who, name) == ("ours", "archive"):
             job_id = json.loads(event["Records"][0]["body"])["job_id"]
             if not self.local.job(job_id).archived_at:
-                raise RuntimeError(f"archive did not finish {job_id}")
+                raise OtherwiseDone(f"archive did not finish {job_id}")
         if (who, name) == ("ours", "dispatch"):
             job_id = json.loads(event["Records"][0]["body"])["job_id"]
             if not self.local.job(job_id).prediction_id:
-                raise RuntimeError(f"dispatch did not start {job_id}")
+                raise OtherwiseDone(f"dispatch did not start {job_id}")
         if (who, name) == ("ours", "notify"):
             self.local.heard(self.job.id, COMPLETED)
         if (who, name) == ("ours", "submit"):
-            started = [json.loads(answer["body"])["afterimage"]["stage"] for answer in answers]
-            if set(started) != {"starting"}:
-                raise RuntimeError(f"submit did not start what it took: {started}")
+            stages = {json.loads(answer["body"])["afterimage"]["stage"] for answer in answers}
+            if stages != {"starting"}:
+                self.local.forget_upstream_limit()
+                raise OtherwiseDone(f"submit did not start what it took: {stages}")
 
     def unfinished(self) -> tuple[str, dict[str, Any]]:
         """Give a job whose prediction has ended, of which nobody has told us, and the prediction itself."""
