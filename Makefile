@@ -23,7 +23,7 @@ export SAM_CLI_TELEMETRY := 0
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help audit run test test-dynalite test-clients test-console test-api test-iam client-pins chaos drill bench check format openapi build pins clean test-artifact test-deploy check-workflows deploy destroy
+.PHONY: help audit run test test-dynalite test-clients test-console test-api test-iam client-pins chaos drill bench capacity check format openapi build pins clean test-artifact test-deploy check-workflows deploy destroy
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -60,6 +60,9 @@ drill: $(VENV) ## Break what each alarm stands for on the local stack, and see i
 
 chaos: $(VENV) ## Let every call fail in every way, and check what comes of it
 	@python -m tests.chaos
+
+capacity: $(VENV) ## Simulate loads that one machine cannot make, and say what binds, waits and costs (some minutes)
+	@python -m infra.bench.capacity
 
 bench: $(VENV) ## Measure cold starts, calls and costs, beside what others would write (needs 10 minutes)
 	@python -m infra.bench
