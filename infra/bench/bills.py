@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from infra.bench import prices
+from infra.bench.simulation import LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +34,11 @@ def running(run: Run, demand: Demand) -> dict[str, float]:
     reads = counts["reads"]
     seconds = sum(count for name, count in counts.items() if name.startswith("ms: ")) / 1000
     seconds += reads * demand.figures["read"] + counts["woken"] * demand.figures["look"]
-    writes = done * demand.write_units + counts["woken"] * 3
-    writes += counts["executions: dispatch"] * sum(demand.dispatching.values())
+    seconds += counts["polls"] * demand.figures["poll"]
+    writes = done * demand.write_units + (counts["woken"] + counts["polls"]) * sum(LOOK.values())
+    dispatched = counts["executions: dispatch"] - counts["postponed"] - counts["superfluous"]
+    # A write whose condition does not hold costs what it would have written.
+    writes += dispatched * sum(demand.dispatching.values()) + counts["superfluous"]
     lookups = done * demand.read_units + reads + 0.5 * counts["postponed"]
     messages = counts["messages"]
     requests = counts["executions: submit"] + counts["executions: webhook"] + reads

@@ -6,9 +6,11 @@ It takes calls and units from the functions themselves (`infra.bench.calls`), de
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,7 @@ from infra.bench.scenarios import EQUAL, UNEQUAL, all_scenarios, simulate
 from infra.bench.simulation import Settings
 from shared.job_store import SHARDS
 from shared.upstream_limit import BATCHES
-from tests.support.template import Template, read_template
+from tests.support.template import read_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,16 +93,17 @@ def defaults_of_template() -> Settings:
 
 def secrets_of_submit() -> int:
     """Count the parameters that `submit` reads when it starts cold."""
-    return sum(name.endswith("_PARAMETER") for name in Template({}, {}).function("submit").environment)
+    properties = read_template()["Resources"]["SubmitFunction"]["Properties"]
+    return sum(name.endswith("_PARAMETER") for name in properties["Environment"]["Variables"])
 
 
 def _count() -> list[dict[str, Any]]:
     os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1")  # noqa: S106
-    os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
     functions = str(Path(__file__).parents[2] / "functions")
     if functions not in sys.path:
         sys.path.append(functions)
-    return list(calls.report()["calls"]["one_image"])
+    with redirect_stdout(io.StringIO()):  # the functions' logs
+        return list(calls.report()["calls"]["one_image"])
 
 
 def _show(console: Console, found: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ WHALE = "tenant 01"
 UNEQUAL = {WHALE: 0.8} | {name: 0.2 * share / sum(_TAIL.values()) for name, share in _TAIL.items()}
 """One tenant has 80 %, the other 49 share the rest as Zipf's law says."""
 BURST = 100_000
-LADDER = (10, 50, 100, 250, 500, 1_000)  # jobs a second that settings are computed for
+LADDER = (10, 50, 100, 300, 1_000)  # jobs a second that settings are computed for
 GROUPS = (("largest", 0.1), ("middle", 0.01), ("small", 0.0))  # by share
 
 
@@ -43,7 +43,7 @@ def all_scenarios(demand: Demand, defaults: Settings) -> dict[str, Scenario]:
     found: dict[str, Scenario] = {}
 
     def steady(key: str, title: str, rate: float, settings: Settings, tenants: Mapping[str, float] = EQUAL) -> None:
-        seconds = 300.0 if rate <= 100 else 150.0  # noqa: PLR2004 - more would only take longer
+        seconds = 300.0 if rate <= 100 else 130.0  # noqa: PLR2004 - more would only take longer
         found[key] = Scenario(title, settings, Load(tenants=tenants, rate=rate, seconds=seconds), seconds)
 
     def burst(key: str, title: str, settings: Settings, **load: Any) -> None:  # noqa: ANN401

@@ -36,6 +36,7 @@ NOTICED_S = 1.0  # a wait that counts as meeting a limit
 FORGETTING_S = 60.0  # in which SQS forgets who used the consumers: an assumption, AWS publishes none
 WEBHOOK_RETRIES_S = (1, 2, 4, 8, 16, 32)  # about a minute, as Replicate's documentation says; the steps are assumed
 RUN_S = 75.0  # of a run of `reconcile`: its timeout less the margin
+LOOK: Units = {"job": 1, "due": 2}  # what `reconcile` writes before it looks after a job
 
 STAGE, LAMBDA, SCALING, SECRETS = "stage throttle", "Lambda concurrency", "Lambda scaling rate", "SSM GetParameter"
 RATE, LEASES = "Replicate's rate", "leases of permits that lie unused"
@@ -105,15 +106,20 @@ class Bucket:
 
     def wait(self, now: float, count: float) -> float:
         """Give the seconds until so many are there."""
-        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+        tokens = self._tokens + (now - self._at) * self._rate
+        self._tokens = tokens = min(tokens, self._size)
         self._at = now
-        return max(0.0, (count - self._tokens) / self._rate)
+        return 0.0 if tokens >= count else (count - tokens) / self._rate
 
     def book(self, now: float, count: float) -> float:
         """Take tokens, and give the seconds until they are there."""
         wait = self.wait(now, count)
         self._tokens -= count
         return wait
+
+    def give_back(self, count: float) -> None:
+        """Return tokens that were not used."""
+        self._tokens += count
 
 
 class SharedLimit:
@@ -575,7 +581,7 @@ class Simulation:
                     age = env.now - job.asked_at
                     later = min(max(schedule.QUEUED_S, age / 2), schedule.LONGEST_QUEUED_S)
                     self._look_at(job, env.now + later)
-                    self._write({"job": 1, "due": 2}, job)
+                    self._write(LOOK, job)
                     self._send(self._dispatch_queue, job)
 
     def _look_at(self, job: Job, due_at: float) -> None:
@@ -623,25 +629,32 @@ class Simulation:
 
     def _write(self, units: Units, job: Job, *, patience: float = math.inf) -> float:
         """Use write units, and give the seconds until they are there; above `patience` it is refused."""
-        now, buckets = self._env.now, []
+        now = self._env.now
+        longest, limit = 0.0, ""
+        booked = []
         for part, count in units.items():
-            if part == "due":
-                buckets.append((DUE, self._shards[job.shard], count))
-            elif part in _HOT:
-                key = (part, job.tenant)
-                if key not in self._hot:
-                    self._hot[key] = Bucket(quotas.PARTITION_WRITES.limit)
-                buckets.append((_HOT[part], self._hot[key], count))
-            else:
-                buckets.append((TABLE, self._table, count))
-        longest, limit = max((bucket.wait(now, count), name) for name, bucket, count in buckets)
+            name, bucket = self._bucket(part, job)
+            if (wait := bucket.book(now, count)) > longest:
+                longest, limit = wait, name
+            booked.append((bucket, count))
         if longest > patience:
+            for bucket, count in booked:
+                bucket.give_back(count)
             self._refuse(limit)
-            return longest
-        self._meet(limit, longest)
-        for _, bucket, count in buckets:
-            bucket.book(now, count)
+        else:
+            self._meet(limit, longest)
         return longest
+
+    def _bucket(self, part: str, job: Job) -> tuple[str, Bucket]:
+        """Give the limit of what writes to this kind of item or index use."""
+        if part == "due":
+            return DUE, self._shards[job.shard]
+        if part not in _HOT:
+            return TABLE, self._table
+        key = (part, job.tenant)
+        if (found := self._hot.get(key)) is None:
+            found = self._hot[key] = Bucket(quotas.PARTITION_WRITES.limit)
+        return _HOT[part], found
 
     def _meet(self, limit: str, seconds: float) -> None:
         if seconds > NOTICED_S:
