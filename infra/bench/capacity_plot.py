@@ -23,7 +23,8 @@ _COLORS = ("#1f77b4", "#d95f02", "#2a9d5c", "#7b4fa3", "#c0356b", "#8c6d31", "#5
 def draw(found: Mapping[str, Any], samples: Samples, path: Path) -> None:
     """Draw queues, waits, limits and bills."""
     mpl.use("Agg")
-    mpl.rcParams.update({"svg.hashsalt": "afterimage", "svg.fonttype": "path", "font.size": 8.5, "axes.titlesize": 10})
+    # Text stays text, in whatever plain font there is: as outlines it would be most of the file.
+    mpl.rcParams.update({"svg.hashsalt": "afterimage", "svg.fonttype": "none", "font.size": 8.5, "axes.titlesize": 10})
     from matplotlib import pyplot as plt  # noqa: PLC0415 - it takes the backend that is set when it is imported
 
     figure, ((queues, waits), (limits, bills)) = plt.subplots(2, 2, figsize=(11.5, 8.6), layout="constrained")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, replace
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
@@ -148,28 +148,29 @@ def simulate(scenario: Scenario, demand: Demand, *, seed: int = 1) -> tuple[Run,
     return run, report
 
 
-def waits(run: Run, load: Load) -> dict[str, dict[str, float]]:
+def waits(run: Run, load: Load) -> dict[str, dict[str, Any]]:
     """Give how long jobs waited for their start at Replicate, by the size of their tenant.
 
-    Percentiles are of the jobs that started; `waiting` says how many were still waiting when the simulation ended.
+    Those that still wait when the simulation ends count with what they have waited until then: `at_least` names the
+    percentiles that may be longer for it.
     """
-    started: dict[str, list[float]] = defaultdict(list)
-    waiting: dict[str, int] = defaultdict(int)
+    waited: dict[str, list[float]] = defaultdict(list)
+    waiting: Counter[str] = Counter()
     for job in run.jobs:
+        if job.status == "refused":
+            continue
         share = load.tenants[job.tenant]
+        until = run.seconds if job.started_at is None else job.started_at
         for group in ("all", next(name for name, least in GROUPS if share >= least)):
-            if job.started_at is not None:
-                started[group].append(job.started_at - job.asked_at)
-            elif job.status != "refused":
-                waiting[group] += 1
-    found = {}
-    for group in sorted({*started, *waiting}):
-        cuts = quantiles(started[group], n=100, method="inclusive") if len(started[group]) > 1 else [0.0] * 99
-        found[group] = {
-            "median": round(cuts[49], 2),
-            "p95": round(cuts[94], 2),
-            "p99": round(cuts[98], 2),
-            "started": len(started[group]),
+            waited[group].append(until - job.asked_at)
+            waiting[group] += job.started_at is None
+    found: dict[str, dict[str, Any]] = {}
+    for group, times in sorted(waited.items()):
+        cuts = quantiles(times, n=100, method="inclusive") if len(times) > 1 else times * 99
+        percentiles = {"median": 50, "p95": 95, "p99": 99}
+        found[group] = {name: round(cuts[percent - 1], 2) for name, percent in percentiles.items()} | {
+            "at_least": [n for n, percent in percentiles.items() if waiting[group] / len(times) > 1 - percent / 100],
+            "started": len(times) - waiting[group],
             "waiting": waiting[group],
         }
     return found

@@ -12,6 +12,7 @@ import pytest
 
 from infra.bench import bills, quotas, simulation
 from infra.bench.capacity import defaults_of_template, secrets_of_submit
+from infra.bench.capacity_plot import draw
 from infra.bench.capacity_text import text
 from infra.bench.ceilings import LEASED, ceilings, leased_at_most, settings_for
 from infra.bench.demand import Demand, demand
@@ -310,6 +311,14 @@ def test_the_committed_ceilings_follow_from_the_committed_demand() -> None:
     assert [(one.name, one.jobs_per_s) for one in again] == [
         (one["name"], one["jobs_per_s"]) for one in found["ceilings"]["unequal"]
     ]
+
+
+def test_the_plot_is_the_same_for_the_same_figures(tmp_path: Path) -> None:
+    found = json.loads((RESULTS / "capacity.json").read_text())
+    samples = {key: [(60.0 * minute, 100 - minute, minute, 1) for minute in range(9)] for key in found["scenarios"]}
+    for name in ("first.svg", "second.svg"):
+        draw(found, samples, tmp_path / name)
+    assert (tmp_path / "first.svg").read_bytes() == (tmp_path / "second.svg").read_bytes()
 
 
 def test_every_committed_scenario_balances() -> None:
