@@ -61,7 +61,7 @@ drill: $(VENV) ## Break what each alarm stands for on the local stack, and see i
 chaos: $(VENV) ## Let every call fail in every way, and check what comes of it
 	@python -m tests.chaos
 
-capacity: $(VENV) ## Simulate loads that one machine cannot make, and say what binds, waits and costs (some minutes)
+capacity: $(VENV) ## Simulate loads that one machine cannot make, and say what binds, waits and costs (5 minutes)
 	@python -m infra.bench.capacity
 
 bench: $(VENV) ## Measure cold starts, calls and costs, beside what others would write (needs 10 minutes)

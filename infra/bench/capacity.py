@@ -43,7 +43,9 @@ def main() -> int:
     job, defaults = one_image(counted), defaults_of_template()
     found: dict[str, Any] = {
         "seed": SEED,
-        "demand": asdict(job) | {"units": dict(job.units), "requests": job.requests},
+        "demand": asdict(job)
+        | {"units": dict(job.units), "requests": job.requests}
+        | {"execution_seconds": job.execution_seconds},
         "calls": len(counted),
         "figures": {name: asdict(one) for name, one in FIGURES.items()},
         "quotas": [asdict(one) for one in quotas.ALL],

@@ -24,7 +24,7 @@ def draw(found: Mapping[str, Any], samples: Samples, path: Path) -> None:
     """Draw queues, waits, limits and bills."""
     mpl.use("Agg")
     # Text stays text, in whatever plain font there is: as outlines it would be most of the file.
-    mpl.rcParams.update({"svg.hashsalt": "afterimage", "svg.fonttype": "none", "font.size": 8.5, "axes.titlesize": 10})
+    mpl.rcParams.update({"svg.hashsalt": "afterimage", "svg.fonttype": "none", "font.size": 8.5, "axes.titlesize": 9.5})
     from matplotlib import pyplot as plt  # noqa: PLC0415 - it takes the backend that is set when it is imported
 
     figure, ((queues, waits), (limits, bills)) = plt.subplots(2, 2, figsize=(11.5, 8.6), layout="constrained")
@@ -46,7 +46,7 @@ def _draw_queues(axes: Axes, samples: Samples) -> None:
         minutes = [one[0] / 60 for one in samples[key]]
         axes.plot(minutes, [one[1] for one in samples[key]], color=color, label=key)
         axes.plot(minutes, [one[2] for one in samples[key]], color=color, linestyle=":")
-    axes.set_title("100,000 jobs at once: messages to dispatch, and (dotted) to archive")
+    axes.set_title("100,000 jobs at once: messages to dispatch (dotted: archive)")
     axes.set_xlabel("minutes")
     axes.legend(frameon=False)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -68,7 +68,7 @@ def _draw_waits(axes: Axes, found: Mapping[str, Any]) -> None:
             axes.plot([x], [waits["p99"]], "_", color=_COLORS[number], markersize=9)
         ticks.append(key)
     axes.set_yscale("log")
-    axes.set_title("Waiting for the start, by size of tenant: median, p95 (dot), p99")
+    axes.set_title("Wait for the start, by size of tenant: median, p95 (dot), p99")
     axes.set_ylabel("seconds")
     axes.set_xticks(range(len(ticks)), ticks)
     axes.legend(frameon=False)
@@ -88,7 +88,7 @@ def _draw_limits(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_title("Jobs a second at which each limit binds, with defaults")
     axes.tick_params(axis="y", labelsize=7)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper right")
 
 
 def _draw_bills(axes: Axes, found: Mapping[str, Any]) -> None:

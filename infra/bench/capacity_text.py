@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from infra.bench import quotas, simulation
@@ -69,7 +71,7 @@ def _queue(one: Mapping[str, Any]) -> str:
         if queue[f"{name}_grows_per_s"] > 0.02 * one["load"]["rate"]
     ]
     refused = one["jobs"]["refused"] / one["jobs"]["came"]
-    told = [*grows, f"{refused:.0%} refused"] if refused > 0.001 else grows  # noqa: PLR2004
+    told = [*grows, f"{refused:.1%} refused"] if refused > 0.001 else grows  # noqa: PLR2004
     return "; ".join(told) or "stays empty"
 
 
@@ -180,10 +182,14 @@ def text(found: Mapping[str, Any]) -> str:
     small, small_in_line = flood["waits_s"]["small"], line["waits_s"]["small"]
     whale = flood["waits_s"]["largest"]
     units = found["demand"]["units"]
+    prediction = found["figures"]["prediction"]["value"]
+    held = quotas.LAMBDA_CONCURRENCY.limit / (
+        found["demand"]["execution_seconds"] + prediction + found["demand"]["seconds"]["archive"]
+    )
     verdict = (
-        "SQS's fair queues make no difference that matters here"
+        "though here one line for all would do as well"
         if abs(small["p95"] - small_in_line["p95"]) < 0.1 * max(small["p95"], small_in_line["p95"])
-        else f"in one line for all it would be {_time(small_in_line['median'])} and {_time(small_in_line['p95'])}"
+        else f"in one line for all, small ones would wait {_time(small_in_line['p95'])} at p95"
     )
     figures = "\n".join(f"- `{name}` = {one['value']:g}: {one['source']}" for name, one in found["figures"].items())
     seconds = ", ".join(f"`{name}` {value:g}" for name, value in found["demand"]["seconds"].items())
@@ -192,7 +198,7 @@ def text(found: Mapping[str, Any]) -> str:
         f"[AWS]({one['page']}){'' if one['is_verified'] else ', **not verified**'}"
         for one in found["quotas"]
     )
-    return f"""<!-- `make capacity` writes this file: change infra/bench/capacity_text.py instead. -->
+    return _wrap(f"""<!-- `make capacity` writes this file: change infra/bench/capacity_text.py instead. -->
 
 ## Past one machine
 
@@ -209,17 +215,20 @@ taken to be high enough: with their defaults of 50 a minute and 100 at a time th
 
 - **The first limit is Replicate's**: {found["ceilings"]["equal"][0]["jobs_per_s"]:.0f} jobs a second with the default of
   600 a minute. What comes beyond waits in DispatchQueue, which grows by the difference; after `MaxQueuedHours` it fails.
-- **100,000 at once at 600 a minute** are started within {_time(many["drained_after_s"])}; {_time(100_000 / 10)} would be
-  ideal. Meanwhile `reconcile` sends {many["counts"].get("woken", 0):,} more messages for jobs that only wait, is up to
-  {_time(many["reconcile_late_s"])} late, and leaves superfluous messages: {many["queue"]["most_to_dispatch"]:,} at most.
-  With a lost webhook that lateness adds to the time until a result is stored; Replicate keeps it for an hour.
+- **100,000 at once at 600 a minute** are done after {_time(many["drained_after_s"])}; {_time(100_000 / 10)} would be
+  ideal. Meanwhile `reconcile` sends {many["counts"].get("woken", 0):,} more messages for jobs that merely wait, so that
+  DispatchQueue holds up to {many["queue"]["most_to_dispatch"]:,}, and it comes up to {_time(many["reconcile_late_s"])} late
+  to whatever else is due. With a lost webhook that delays the storing of a result, which Replicate keeps for an hour.
+  **Recommended change**: look after queued jobs more seldom while the queue is long (`QUEUED_S` in `shared/schedule.py`).
 - **A higher limit alone changes little for batches**: at 6,000 a minute they take {_time(at_6000["drained_after_s"])},
   since `DispatchConcurrency` of {at_6000["settings"]["dispatch_concurrency"]} starts no more than
   {at_6000["settings"]["dispatch_concurrency"] / found["demand"]["seconds"]["submit"]:.1f} a second.
 - **ArchiveConcurrency guards what is paid for.** At {singles["settings"]["archive_concurrency"]} it stores
   {singles["settings"]["archive_concurrency"] / found["demand"]["seconds"]["archive"]:.0f} jobs a second. With 100,000 sent
   one by one at 60,000 a minute a result waits up to {_time(singles["longest_unstored_s"])} for it, of the hour that
-  Replicate keeps it ({singles["jobs"]["results_lost"]:,} lost). **Raise it together with ReplicateRatePerMinute, always.**
+  Replicate keeps it ({singles["jobs"]["results_lost"]:,} lost); beyond
+  {singles["settings"]["archive_concurrency"] / found["demand"]["seconds"]["archive"] * 3600:,.0f} that wait for it, paid
+  results are lost. **Raise it together with ReplicateRatePerMinute, always.**
 - **Permits are leased in batches that are too large** when many processes share a high limit: there are
   {found["code"]["leases_a_window"]} leases a minute, and what a process does not use lies idle. Set for 100 a second,
   {at_100["started_per_s"]:.1f} start, p99 {_percentiles(at_100["waits_s"]["all"])[2]}; with leases of at most {LEASED}
@@ -243,12 +252,16 @@ taken to be high enough: with their defaults of 50 a minute and 100 at a time th
   that starts more than {40 * 4 // found["code"]["secrets_of_submit"]} processes at once meets that first
   ({singles["counts"].get("refused: " + simulation.SECRETS, 0):,} requests failed): use SSM's higher throughput, or
   `GetParameters` for all of a function's in one call.
+- **Callers who hold their request** (`Prefer: wait`, which Replicate's clients send by default) occupy an execution until
+  the end: if all do, Lambda's 1,000 last for {held:,.0f} jobs a second instead of
+  {quotas.LAMBDA_CONCURRENCY.limit / found["demand"]["execution_seconds"]:,.0f}, by arithmetic, at {prediction:g} s a prediction.
 
 ### Is the queue fair?
 
-In part. While the largest tenant sends 10,000 jobs at once, small ones wait {_time(small["median"])} in the median and
-{_time(small["p95"])} at p95; the largest {_time(whale["median"])} and {_time(whale["p95"])}; {verdict}. Nothing reserves a
-share of Replicate's rate for anybody: who comes while permits are left starts at once, past all who wait, and what waits
+To the small, yes; in order, no. While the largest tenant sends 10,000 jobs at once, small ones wait
+{_time(small["median"])} in the median and {_time(small["p95"])} at p95, the largest {_time(whale["median"])} and
+{_time(whale["p95"])}. That is SQS's fair queue (the tenant is the message's group), if it keeps what AWS says: {verdict}.
+But nothing reserves a share of Replicate's rate for anybody: who comes while permits are left starts at once, past all who wait, and what waits
 comes back in random order, within {SPREAD_S:.0f} seconds of the next minute. That favours the many small and
 the newcomers; a tenant's own backlog is not served in the order in which it came. In a lasting overload nobody is
 protected from the largest but by its own `RatePerMinute` and `MaxInFlight`.
@@ -300,7 +313,20 @@ Quotas, looked up in {found["quotas_of"]}, for us-east-1:
 {published}
 
 Prices are of {found["prices_of"]} (`infra/bench/prices.py` says which were not looked up), without free tiers or discounts.
-"""
+""")
+
+
+def _wrap(text: str) -> str:
+    """Break lines anew, since figures are as long as they are; tables, headings and lists of one line stay."""
+    blocks = re.split(r"\n(?=- |\n)", text)
+    return "\n".join(block if re.match(r"\n?[|#!<]", block) else _fill(block) for block in blocks) + "\n"
+
+
+def _fill(block: str) -> str:
+    begins = "\n" if block.startswith("\n") else ""
+    indent = "  " if block.lstrip().startswith("- ") else ""
+    words = " ".join(block.split())
+    return begins + textwrap.fill(words, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
