@@ -454,7 +454,7 @@ class Simulation:
     def _predict(self, job: Job) -> Process:
         """Let Replicate make it, and call back; reads of the caller come beside."""
         reads = self._demand.reads
-        yield from self._hear(job)
+        yield from self._hear()
         self._read(reads // 2)
         yield self._env.timeout(self._figures["prediction"] * math.exp(self._random.gauss(0, self._figures["spread"])))
         job.ended_at, job.status = self._env.now, "ended"
@@ -464,7 +464,7 @@ class Simulation:
                 yield self._env.timeout(pause)
             if job.status != "ended":
                 return  # a poll was faster
-            if (yield from self._hear(job)):
+            if (yield from self._hear()):
                 self._hand_over(job)
                 return
             if not pause:
@@ -478,7 +478,7 @@ class Simulation:
             self._write(self._demand.report, job)
             self._send(self._archive_queue, job)
 
-    def _hear(self, job: Job) -> Generator[simpy.Event, Any, bool]:
+    def _hear(self) -> Generator[simpy.Event, Any, bool]:
         if not self._stage.take(self._env.now):
             self.run_.counts["webhooks refused"] += 1
             self.run_.met.setdefault(STAGE, self._env.now)
