@@ -23,7 +23,7 @@ export SAM_CLI_TELEMETRY := 0
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help audit run test test-dynalite test-clients test-console test-api test-iam client-pins chaos drill bench check format openapi build pins clean test-artifact test-deploy check-workflows deploy destroy
+.PHONY: help audit run test test-dynalite test-clients test-console test-api test-iam client-pins chaos drill bench capacity check format openapi build pins clean test-artifact test-deploy check-workflows deploy destroy
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -63,6 +63,9 @@ chaos: $(VENV) ## Let every call fail in every way, and check what comes of it
 
 bench: build $(LAMBDA)/.synced ## Measure starts, calls, copies and costs, beside what others would write (15 minutes; ONLY=calls,copying for a part)
 	@ONLY=$(ONLY) python -m infra.bench
+
+capacity: $(VENV) ## Simulate loads that one machine cannot make, and say what binds, waits and costs (5 minutes)
+	@python -m infra.bench.capacity
 
 audit: $(VENV) $(AUDIT)/.synced ## Look for weaknesses in code, templates and pinned versions (ONLINE=1: PyPI must answer)
 	bandit --quiet --recursive --configfile pyproject.toml shared functions infra

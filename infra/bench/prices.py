@@ -13,4 +13,12 @@ LAMBDA_GB_SECOND = 0.0000133334  # arm64
 API_REQUEST = 1.00 / MILLION  # an HTTP API, up to 512 KB
 LOGS_GB = 0.50
 
+# These were not looked up again: list prices as they are commonly known, without volume discounts or free tiers.
+S3_GB_MONTH = 0.023
+TRAFFIC_GB = 0.09  # out to the internet
+DYNAMODB_GB_MONTH = 0.25
+BACKUP_GB_MONTH = 0.20  # DynamoDB's point-in-time recovery
+ALARM_MONTH = 0.10
+KEY_MONTH = 1.00
+
 SECONDS_A_MONTH = 30 * 86_400

@@ -1,0 +1,330 @@
+"""The capacity simulation: against closed forms, against the code that it stands for, and against itself."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.bench import bills, quotas, simulation
+from infra.bench.capacity import defaults_of_template, secrets_of_submit
+from infra.bench.capacity_plot import draw
+from infra.bench.capacity_text import text
+from infra.bench.ceilings import LEASED, ceilings, leased_at_most, settings_for
+from infra.bench.demand import Demand, demand
+from infra.bench.prices import SECONDS_A_MONTH
+from infra.bench.scenarios import UNEQUAL, WHALE, waits
+from infra.bench.simulation import Bucket, Lease, Load, Run, Settings, SharedLimit, Simulation
+from shared.upstream_limit import UpstreamLimit
+from tests.support.world import World
+
+RESULTS = Path(__file__).parents[2] / "infra" / "bench" / "results"
+SECONDS = {"submit": 0.45, "webhook": 0.02, "archive": 0.4, "notify": 0.02}
+ONE = {"only": 1.0}
+ENOUGH = 1_000_000
+
+
+def call(service: str, **parts: int) -> dict[str, Any]:
+    return {"service": service, "parts": parts, "write_units": sum(parts.values()), "read_units": 0}
+
+
+CALLS = (
+    call("dynamodb", account=2, job=2, by_tenant=1, due=1),
+    call("dynamodb", job=2, due=2, prediction=2),
+    call("dynamodb", job=1, by_tenant=1),
+    call("sqs"),
+    call("dynamodb", job=1, by_tenant=1, due=2),
+    call("s3"),
+    call("dynamodb", job=2, by_tenant=1, due=2, account=2, spending=2),
+    call("s3"),
+    call("dynamodb", job=1, due=1),
+)
+
+
+@pytest.fixture(name="job")
+def given_job() -> Demand:
+    """Predictions take 2 s each, so that times can be computed."""
+    found = demand(CALLS, seconds=SECONDS, webhooks=2, reads=2)
+    return replace(found, figures={**found.figures, "spread": 0.0})
+
+
+def unlimited(**settings: Any) -> Settings:
+    """Give a configuration in which nothing binds but what is named."""
+    free: dict[str, Any] = {
+        "replicate_rate": ENOUGH,
+        "dispatch_concurrency": 5,
+        "archive_concurrency": 200,
+        "notify_concurrency": 50,
+        "stage_rate": ENOUGH,
+        "stage_burst": ENOUGH,
+        "lambda_concurrency": ENOUGH,
+        "secrets_rate": ENOUGH,
+        "table_writes": ENOUGH,
+        "most_leased": 1,
+    }
+    return Settings(**free | settings)
+
+
+def steady(job: Demand, settings: Settings, rate: float, seconds: float, tenants: Mapping[str, float] = ONE) -> Run:
+    return Simulation(job, settings, Load(tenants=tenants, rate=rate, seconds=seconds)).run(until=seconds)
+
+
+def burst(job: Demand, settings: Settings, count: int, **load: Any) -> Run:
+    return Simulation(job, settings, Load(tenants=ONE, burst=count, **load)).run()
+
+
+def without_conflicts(job: Demand) -> Demand:
+    return replace(job, figures={**job.figures, "transaction": 0.0})
+
+
+# What a job asks for
+
+
+def test_units_go_to_the_steps_in_which_they_are_written(job: Demand) -> None:
+    assert job.admission == {"account": 2, "job": 2, "by_tenant": 1, "due": 1}
+    assert job.adoption == {"job": 2, "due": 2, "prediction": 2}
+    assert job.report == {"job": 1, "by_tenant": 1}
+    assert job.ending == {"job": 4, "by_tenant": 2, "due": 5, "account": 2, "spending": 2}
+    assert job.units.total() == job.write_units == sum(one["write_units"] for one in CALLS)
+    assert (job.puts, job.messages, job.requests) == (2, 1, 5)
+
+
+def test_defaults_are_those_of_the_template() -> None:
+    assert defaults_of_template() == Settings(
+        replicate_rate=600,
+        dispatch_concurrency=5,
+        archive_concurrency=10,
+        notify_concurrency=20,
+        stage_rate=500,
+        stage_burst=1000,
+    )
+    assert secrets_of_submit() == 3
+
+
+# Closed forms
+
+
+def test_a_bucket_lets_its_size_and_then_its_rate_through() -> None:
+    bucket = Bucket(rate=500, size=1000)
+    taken = sum(bucket.take(n / 1000) for n in range(10_000))  # 1,000 tries a second, for 10 s
+    assert taken == pytest.approx(1000 + 500 * 10, abs=1)
+
+
+def test_executions_follow_littles_law(job: Demand) -> None:
+    run = steady(without_conflicts(job), unlimited(), rate=50, seconds=100)
+    in_functions = sum(count for name, count in run.counts.items() if name.startswith("ms: ")) / 1000 / run.seconds
+    expected = 50 * (SECONDS["submit"] + 2 * SECONDS["webhook"] + SECONDS["archive"] + SECONDS["notify"])
+    assert in_functions == pytest.approx(expected, rel=0.05)
+    half = run.samples[len(run.samples) // 2 :]
+    assert sum(one[3] for one in half) / len(half) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_single_archiver_lets_wait_as_an_m_d_1_queue(job: Demand) -> None:
+    service, load = SECONDS["archive"], 0.5
+    run = steady(without_conflicts(job), unlimited(archive_concurrency=1), rate=load / service, seconds=6_000)
+    # All before it takes as long for every job, so that jobs still come as a Poisson process.
+    spent = [job.done_at - job.ended_at for job in run.jobs if job.done_at is not None]
+    waited = sum(spent) / len(spent) - SECONDS["webhook"] - service
+    assert waited == pytest.approx(load * service / (2 * (1 - load)), rel=0.1)
+
+
+def test_a_burst_drains_as_fast_as_dispatch_starts_it(job: Demand) -> None:
+    run = burst(without_conflicts(job), unlimited(), 1_000, batch=100, connections=10)
+    started = sorted(one.started_at for one in run.jobs if one.started_at is not None)
+    assert len(started) == 1_000
+    assert started[-1] == pytest.approx(2 + 1_000 * SECONDS["submit"] / 5, rel=0.01)  # a batch is admitted in 2 s
+
+
+def test_a_burst_drains_as_fast_as_replicate_allows(job: Demand) -> None:
+    run = burst(job, unlimited(replicate_rate=120, dispatch_concurrency=20), 600, batch=100, connections=6)
+    started = [one.started_at for one in run.jobs if one.started_at is not None]
+    assert max(started) == pytest.approx(4 * 60, abs=30)  # five windows, the first of which begins at once
+    for minute in range(5):
+        assert sum(60 * minute <= at < 60 * (minute + 1) for at in started) <= 2 * 120
+    assert run.met.keys() >= {simulation.RATE}
+
+
+def test_an_overload_grows_by_what_is_above_the_rate(job: Demand) -> None:
+    run = steady(job, unlimited(replicate_rate=300), rate=15, seconds=300)
+    waiting = sum(one.status == "queued" for one in run.jobs)
+    assert waiting / 300 == pytest.approx(15 - 300 / 60, rel=0.1)
+
+
+def test_the_throttle_of_the_stage_refuses_what_is_above_it(job: Demand) -> None:
+    quiet = replace(job, reads=0)
+    run = steady(quiet, unlimited(stage_rate=10, stage_burst=10), rate=100, seconds=60)
+    answered = run.counts["executions: submit"] + run.counts["executions: webhook"]
+    assert answered == pytest.approx(10 + 10 * 60, rel=0.02)
+    assert min(run.met, key=lambda name: run.met[name]) == simulation.STAGE
+
+
+def test_shards_of_the_due_index_bind_where_arithmetic_says(job: Demand) -> None:
+    settings = unlimited(shards=1, archive_concurrency=400)
+    (bound,) = (one for one in ceilings(job, settings, largest_share=0.01) if one.name == simulation.DUE)
+    assert bound.jobs_per_s == quotas.PARTITION_WRITES.limit / job.units["due"]
+    many = {f"{n}": 1 / 100 for n in range(100)}
+    below = steady(job, settings, rate=0.9 * bound.jobs_per_s, seconds=20, tenants=many)
+    above = steady(job, settings, rate=1.5 * bound.jobs_per_s, seconds=20, tenants=many)
+    assert simulation.DUE not in below.met
+    assert simulation.DUE in above.met
+
+
+def test_one_account_settles_one_transaction_at_a_time(job: Demand) -> None:
+    slow = replace(job, figures={**job.figures, "transaction": 0.05})
+    run = burst(slow, unlimited(dispatch_concurrency=100), 200, batch=50, connections=4)
+    done = max(one.done_at for one in run.jobs if one.done_at is not None)
+    assert done >= 2 * 200 * 0.05  # an admission and a settlement of each
+
+
+# The code that it stands for
+
+
+@pytest.mark.parametrize("rate", [5, 600, 3_000])
+def test_permits_are_leased_as_the_code_leases_them(world: World, rate: int) -> None:
+    begun = world.clock()
+    shared = SharedLimit(rate)
+    ours = [Lease(shared) for _ in range(4)]
+    code = [UpstreamLimit(world.dynamo, world.accounts_table, rate=rate, now=world.clock) for _ in ours]
+    chosen = random.Random(rate)  # noqa: S311 - the same in every run
+    for _ in range(200):
+        number = chosen.randrange(len(ours))
+        expected = code[number].take()
+        assert ours[number].take((world.clock() - begun) / 1000) == pytest.approx(expected, abs=0.002)
+        if not expected and chosen.random() < 0.1:
+            code[number].give_back()
+            ours[number].give_back()
+        world.clock.go_on(chosen.choice((0, 0, 0.25, 3)))
+
+
+def test_leases_that_are_too_large_lie_unused(job: Demand) -> None:
+    settings = unlimited(replicate_rate=60_000, most_leased=None)
+    assert leased_at_most(settings, 0.45) == pytest.approx(100 * (60 / 0.45) / 60)
+    assert leased_at_most(replace(settings, most_leased=LEASED), 0.45) == 1_000
+    assert leased_at_most(replace(settings, replicate_rate=600), 0.45) == 10
+    assert job.requests
+
+
+# Itself
+
+
+def test_every_job_is_refused_done_or_still_there(job: Demand) -> None:
+    tight = Settings(
+        replicate_rate=60,
+        dispatch_concurrency=2,
+        archive_concurrency=2,
+        notify_concurrency=2,
+        stage_rate=60,
+        stage_burst=20,
+        lambda_concurrency=20,
+    )
+    load = Load(tenants=UNEQUAL, rate=10, seconds=200, burst=300, batch=10, connections=5, is_warm=False)
+    run = Simulation(job, tight, load).run(until=200)
+    by_status = Counter(one.status for one in run.jobs)
+    assert min(by_status[name] for name in ("refused", "done", "queued")) > 0
+    assert by_status.total() == len(run.jobs)
+    assert by_status["done"] == run.counts["done"]
+    assert run.counts["started"] == sum(one.started_at is not None for one in run.jobs)
+    # The simulation itself refuses to end with books that do not balance.
+    broken = Simulation(job, tight, replace(load, burst=0))
+    broken._open = 1
+    with pytest.raises(ArithmeticError):
+        broken.run(until=10)
+
+
+def test_nothing_is_started_twice_whatever_is_sent_twice(job: Demand) -> None:
+    """Reconciling sends more messages for what waits long: none of them starts a job again."""
+    run = burst(job, unlimited(replicate_rate=60), 900, batch=100, connections=9)
+    assert run.counts["woken"] > 0
+    assert run.counts["superfluous"] > 0
+    assert run.counts["started"] == run.counts["done"] == 900
+
+
+def test_the_same_seed_gives_the_same_run(job: Demand) -> None:
+    load = Load(tenants=UNEQUAL, rate=20, seconds=60)
+    runs = [Simulation(job, unlimited(), load, seed=seed).run(until=60) for seed in (1, 1, 2)]
+    histories = [[(job.tenant, job.asked_at, job.started_at, job.done_at) for job in run.jobs] for run in runs]
+    assert histories[0] == histories[1] != histories[2]
+
+
+def test_lost_webhooks_are_found_by_polls(job: Demand) -> None:
+    run = burst(job, unlimited(stage_rate=5, stage_burst=5), 100, connections=50)
+    assert run.counts["webhooks refused"] > 0
+    assert run.counts["polls"] > 0
+    assert run.counts["done"] == 100
+
+
+def test_results_are_lost_when_archiving_takes_longer_than_replicate_keeps_them(job: Demand) -> None:
+    slow = replace(job, seconds={**SECONDS, "archive": 60.0})
+    run = burst(slow, unlimited(archive_concurrency=1), 70, connections=70)
+    assert run.longest_unstored_s > 3_600
+    assert run.counts["results lost"] == pytest.approx(70 - 3_600 / 60, abs=2)
+
+
+def test_quiet_tenants_pass_a_backlog_only_in_a_fair_queue(job: Demand) -> None:
+    load = Load(tenants=UNEQUAL, rate=1, seconds=200, burst=1_000, batch=100, burst_tenants=(WHALE,), connections=20)
+    # Nothing starts at once here, so that all depends on the queue.
+    found = {}
+    for is_fair in (True, False):
+        settings = unlimited(replicate_rate=300, dispatch_concurrency=5, is_fair=is_fair)
+        run = Simulation(job, settings, load).run()
+        found[is_fair] = waits(run, load)["small"]["p95"]
+    assert found[True] <= found[False]
+
+
+def test_settings_for_a_load_are_above_every_limit_that_they_move(job: Demand) -> None:
+    defaults = defaults_of_template()
+    for rate in (1, 10, 100, 1_000):
+        given = settings_for(rate, job, defaults)
+        fixed = {simulation.LEASES, simulation.DUE, quotas.TABLE_WRITES.name}
+        assert all(one.jobs_per_s >= rate for one in ceilings(job, given, largest_share=0.01) if one.name not in fixed)
+    assert settings_for(1, job, defaults).archive_concurrency == defaults.archive_concurrency
+
+
+def test_a_month_costs_what_its_jobs_cost_and_what_stands(job: Demand) -> None:
+    run = steady(job, unlimited(), rate=10, seconds=200)
+    usd = bills.monthly(run, job)
+    assert usd["total"] == pytest.approx(sum(value for name, value in usd.items() if name != "total"))
+    jobs = run.counts["done"] * bills.times_a_month(run)
+    assert jobs == pytest.approx(10 * SECONDS_A_MONTH, rel=0.05)
+    least = jobs * (job.write_units * 0.625e-6 + job.puts * 0.005e-3)
+    assert usd["DynamoDB"] + usd["S3"] > least
+    assert 2 < usd["Standing"] < 20
+
+
+# What is committed
+
+
+def test_the_committed_text_is_made_of_the_committed_figures() -> None:
+    found = json.loads((RESULTS / "capacity.json").read_text())
+    assert (RESULTS / "capacity.md").read_text() == text(found)
+
+
+def test_the_committed_ceilings_follow_from_the_committed_demand() -> None:
+    found = json.loads((RESULTS / "capacity.json").read_text())
+    names = ("admission", "adoption", "report", "ending", "write_units", "read_units", "puts", "messages")
+    counted = Demand(**{name: found["demand"][name] for name in (*names, "webhooks", "reads", "seconds", "figures")})
+    again = ceilings(counted, defaults_of_template(), largest_share=max(UNEQUAL.values()))
+    assert [(one.name, one.jobs_per_s) for one in again] == [
+        (one["name"], one["jobs_per_s"]) for one in found["ceilings"]["unequal"]
+    ]
+
+
+def test_the_plot_is_the_same_for_the_same_figures(tmp_path: Path) -> None:
+    found = json.loads((RESULTS / "capacity.json").read_text())
+    samples = {key: [(60.0 * minute, 100 - minute, minute, 1) for minute in range(9)] for key in found["scenarios"]}
+    for name in ("first.svg", "second.svg"):
+        draw(found, samples, tmp_path / name)
+    assert (tmp_path / "first.svg").read_bytes() == (tmp_path / "second.svg").read_bytes()
+
+
+def test_every_committed_scenario_balances() -> None:
+    found = json.loads((RESULTS / "capacity.json").read_text())
+    for one in found["scenarios"].values():
+        jobs = one["jobs"]
+        assert jobs["came"] == jobs["refused"] + jobs["done"] + jobs["open"]
+        assert one["waits_s"]["all"]["started"] == one["counts"]["started"]
+    assert (RESULTS / "capacity.svg").stat().st_size < 150_000
