@@ -50,7 +50,8 @@ class Size:
         self.totals = (50, 150) if small else (100, 1_000, 5_000)
         self.users = 8
         self.steps = (2, 8) if small else (1, 2, 4, 8, 16, 32)
-        self.jobs_a_step = 20 if small else 100
+        self.jobs_a_step = 20 if small else 60
+        self.idle_s = 0.0 if small else 65.0  # a run of reconcile is in it
         self.ceiling_s = 1.0 if small else 3.0
 
 
@@ -58,12 +59,15 @@ def main() -> int:
     """Do it all; 1 if a job was lost or paid for twice, or somebody was answered 5xx."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="a quick look, which is not kept")
-    small = parser.parse_args().small
+    parser.add_argument("--again", action="store_true", help="only show and draw what was found before")
+    given = parser.parse_args()
     console = Console(width=120)
-    found = measure(Size(small=small), console)
-    folder = ROOT / ".local" / "load" / "small" if small else RESULTS
+    folder = ROOT / ".local" / "load" / "small" if given.small else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
-    Path(folder, "load.json").write_text(json.dumps(found, indent=1) + "\n")
+    kept = folder / "load.json"
+    if not given.again:
+        kept.write_text(json.dumps(measure(Size(small=given.small), console), indent=1) + "\n")
+    found = json.loads(kept.read_text())
     Path(folder, "load.md").write_text(report.section(found))
     # In the environment of the tool, where matplotlib is.
     subprocess.run([LOCUST.with_name("python"), Path(__file__).with_name("plot.py"), folder], check=True)
@@ -89,6 +93,7 @@ def measure(size: Size, console: Console) -> dict[str, Any]:
             )
             return done
 
+        ceilings = ceiling.measure(local, size.ceiling_s)
         all_done = [run(WARM_UP, size.users, "processes started")]
         before = 0
         for total in size.totals:
@@ -96,8 +101,8 @@ def measure(size: Size, console: Console) -> dict[str, Any]:
             before = total
         grown = all_done[1:]
         all_done += (steps := [run(size.jobs_a_step, users, "step") for users in size.steps])
+        idle = runs.idle(size.idle_s)
         books = _books(local, [tenant.name for tenant in tenants], all_done)
-        ceilings = ceiling.measure(local, size.ceiling_s)
     answers = [one.answers for one in all_done]
     growth = [{"total": total, **judging.described(one)} for total, one in zip(size.totals, grown, strict=True)]
     return {
@@ -118,8 +123,11 @@ def measure(size: Size, console: Console) -> dict[str, Any]:
         },
         "growth": growth,
         "steps": [judging.described(one) for one in steps],
+        "idle": {"seconds": size.idle_s, "calls": idle},
         "ceilings": ceilings,
-        "limits": judging.limits(growth, ceilings, nothing=ceiling.NOTHING, put=ceiling.PUT),
+        "limits": judging.limits(
+            growth[-1], ceilings, cores=os.cpu_count() or 1, nothing=ceiling.NOTHING, put=ceiling.PUT
+        ),
     }
 
 

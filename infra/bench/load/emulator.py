@@ -122,7 +122,7 @@ def with_units(handle: Handler, size_of: Callable[[Any], int]) -> Handler:
     """
 
     async def handle_with_units(
-        method: str, path: str, headers: Mapping[str, str], body: bytes, query: Any, /
+        method: str, path: str, headers: Mapping[str, str], body: bytes, query: object, /
     ) -> tuple[int, Any, Any]:
         asked = _asked.get()
         if asked is None:

@@ -18,6 +18,8 @@ WORKERS = ("submit", "dispatch", "webhook", "archive", "notify")
 WAITING = ("dynamodb GetItem jobs", "dynamodb BatchGetItem jobs")
 STATUS_READ = "dynamodb GetItem jobs"
 _SERVER_ERROR = 500
+WEBHOOKS, MESSAGES = 3, 2  # a job: start, logs and completed; to archive and notify
+OTHERS = "others"  # among the processor times: programs that have nothing to do with this
 _OTHERS = ("emulator", "simulator")  # among the processes: all else are functions
 
 
@@ -145,7 +147,7 @@ def _flat(name: str, values: Sequence[float]) -> Target:
     """Judge that something grows by no more than it may, from the first to any later."""
     most = max(value / values[0] for value in values[1:])
     shown = " → ".join(f"{value:.2f}" for value in values)
-    return Target(name, f"{shown} ({most:.2f}×)", f"at most {MOST_GROWTH:.2f}×", most <= MOST_GROWTH)
+    return Target(name, f"{shown} ({most:.2f}x)", f"at most {MOST_GROWTH:.2f}x", most <= MOST_GROWTH)
 
 
 def _flat_memory(sizes: Sequence[Mapping[str, float]]) -> Target:
@@ -154,30 +156,28 @@ def _flat_memory(sizes: Sequence[Mapping[str, float]]) -> Target:
     grown = {name: max(one[name] for one in sizes[1:]) / sizes[0][name] for name in names}
     worst = max(grown, key=lambda name: grown[name])
     shown = " → ".join(f"{one[worst]:.0f}" for one in sizes)
-    found = f"{worst} {shown} MB ({grown[worst]:.2f}×)"
-    return Target("memory of a function's process", found, f"at most {MOST_GROWTH:.2f}×", grown[worst] <= MOST_GROWTH)
+    found = f"{worst} {shown} MB ({grown[worst]:.2f}x)"
+    return Target("memory of a function's process", found, f"at most {MOST_GROWTH:.2f}x", grown[worst] <= MOST_GROWTH)
 
 
 def limits(
-    growth: Sequence[Mapping[str, Any]], ceilings: Mapping[str, float], *, nothing: str, put: str
+    last: Mapping[str, Any], ceilings: Mapping[str, float], *, cores: int, nothing: str, put: str
 ) -> dict[str, float]:
-    """Say what bounds the jobs a second here, from the largest run.
+    """Say how many jobs a second different things allow here, going by the largest run.
 
-    `by_its_process`: the emulator is one process, which takes so long for each job, and of one core at most.
-    `by_its_work`: with functions that take no time it would need, for each job, its requests and invocations, and
+    `emulator_process`: the emulator is one process, which takes so long for each job, and of one core at most.
+    `emulator_work`: with functions that take no time it would need, for each job, its requests and invocations, and
     its calls to AWS, each at the rate that was measured with nothing else to do.
+    `machine`: what all that is on this machine takes for each job, on the cores that other programs left.
     """
-    last = growth[-1]
-    requests = sum(last["answers"].values()) / last["jobs"]
-    webhooks, messages = 3, 2
+    requests = sum(last["answers"].values()) / last["jobs"] + WEBHOOKS + MESSAGES
     calls = sum(n for names in last["calls"].values() for n in names.values()) / last["jobs"]
-    work_s = (requests + webhooks + messages) / ceilings[nothing] + calls / ceilings[put]
-    total = sum(n for name, n in last["cpu_s"].items() if name != "others")
+    ours_s = sum(n for name, n in last["cpu_s"].items() if name != OTHERS) / last["jobs"]
+    left = cores - last["cpu_s"][OTHERS] / last["seconds"]
     return {
         "reached": last["jobs_a_second"],
-        "by_its_process": 1000 / last["a_job"]["emulator_cpu_ms"],
-        "by_its_work": 1 / work_s,
-        "emulator_cores": last["cpu_s"]["emulator"] / last["seconds"],
-        **{f"{name} share": n / total for name, n in last["cpu_s"].items() if name != "others"},
-        "others_cores": last["cpu_s"]["others"] / last["seconds"],
+        "emulator_process": 1000 / last["a_job"]["emulator_cpu_ms"],
+        "emulator_work": 1 / (requests / ceilings[nothing] + calls / ceilings[put]),
+        "machine": left / ours_s,
+        "cores_left": left,
     }

@@ -1,4 +1,7 @@
-"""Draw the load's results: `python plot.py {folder}` reads load.json there and writes load.svg, in the tool's environment."""
+"""Draw the load's results: `python plot.py {folder}` reads load.json there and writes load.svg.
+
+It runs in the tool's environment, where matplotlib is.
+"""
 
 import json
 import sys
@@ -6,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # The same figures give the same file.
@@ -30,7 +34,7 @@ def main() -> None:
     figure.savefig(Path(folder, "load.svg"), metadata={"Date": None, "Creator": None})
 
 
-def _draw_growth(axes: Any, growth: list[dict[str, Any]]) -> None:
+def _draw_growth(axes: Axes, growth: list[dict[str, Any]]) -> None:
     totals = [one["total"] for one in growth]
     for name, label in SERIES.items():
         values = [one["a_job"][name] for one in growth]
@@ -40,7 +44,7 @@ def _draw_growth(axes: Any, growth: list[dict[str, Any]]) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_steps(axes: Any, steps: list[dict[str, Any]]) -> None:
+def _draw_steps(axes: Axes, steps: list[dict[str, Any]]) -> None:
     users = [one["users"] for one in steps]
     for kind in KINDS:
         for name, style in (("p50", "-"), ("p95", ":")):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOCUST = ROOT / ".local" / "load" / "bin" / "locust"
 TRAFFIC = Path(__file__).parent / "traffic.py"
-LONGEST_S = 1500  # of one run
+LONGEST_S = 1800  # of one run
 REST_S = 240  # until everything that was accepted has to be finished after a run
 _LOOK_S = 0.5
 
@@ -33,7 +33,7 @@ type Counts = Mapping[str, Mapping[str, float]]  # by function, and by what it a
 
 @dataclass(frozen=True)
 class Done:
-    """What a run of so many jobs by so many callers did; the shapes within are those of the result's JSON."""
+    """What a run did, with so many jobs that were accepted, by so many callers."""
 
     jobs: int
     users: int
@@ -72,7 +72,7 @@ class Runs:
         by = {name: getattr(used, name) - getattr(cpu, name) for name in ("emulator", "functions", "simulator")}
         others = used.machine - cpu.machine - sum(by.values()) - cpu_of_tool
         return Done(
-            jobs=jobs,
+            jobs=len(recorded["accepted"]),
             users=users,
             seconds=recorded["seconds"],
             rest_s=rest_s,
@@ -83,6 +83,12 @@ class Runs:
             resident_mb=self._processes.resident_mb(),
             cpu_s={**by, "load tool": cpu_of_tool, "others": max(0.0, others)},
         )
+
+    def idle(self, seconds: float) -> Counts:
+        """Give what is asked of AWS while nobody does anything."""
+        before = self.metered()
+        time.sleep(seconds)
+        return since(before["calls"], self.metered()["calls"])
 
     def metered(self) -> dict[str, Counts]:
         """Read the emulator's meter."""

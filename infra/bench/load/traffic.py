@@ -77,8 +77,7 @@ class Caller(FastHttpUser):
             accepted.append(job)
             job["end"] = self.follow(job_id, way, answer, headers)
         if number % JOBS_A_LIST == 0:
-            path = "/predictions" if way == "short" else "/v1/predictions"
-            self.client.get(path, headers=headers, name="list")
+            self.client.get("/v1/predictions", headers=headers, name="list")
         done.append(number)
         if len(done) == SPEC["jobs"]:
             self.environment.runner.quit()
