@@ -1,6 +1,8 @@
 """What a load means: the checks fail when they should, and figures are of what they say."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -157,6 +159,13 @@ def test_section_of_the_readme_is_made_of_the_results() -> None:
     assert "| 2 | 2.0 | 50 / 90 / 99 |" in text
     assert "Calls in 65 idle seconds: reconcile 8." in text
     assert "The limit of the largest run was this machine" in text
+
+
+def test_process_that_has_ended_is_left_out() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    assert list(Processes(emulator=os.getpid(), simulator=ended.pid).resident_mb()) == ["emulator"]
 
 
 def test_processes_say_what_they_take() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import threading
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -67,13 +66,10 @@ class Processes:
             self._look()
 
     def _look(self) -> None:
-        found: dict[str, list[float]] = defaultdict(list)
-        for pid, name in (*self._functions().items(), (self._emulator, "emulator"), (self._simulator, "simulator")):
-            with contextlib.suppress(OSError):
-                found[name].append(_resident_mb(pid))
         most = self._most
-        for name, sizes in found.items():
-            most[name] = max(most.get(name, 0.0), *sizes)
+        for pid, name in (*self._functions().items(), (self._emulator, "emulator"), (self._simulator, "simulator")):
+            with contextlib.suppress(OSError):  # it has just ended
+                most[name] = max(most.get(name, 0.0), _resident_mb(pid))
 
     def _functions(self) -> dict[int, str]:
         found = {}
