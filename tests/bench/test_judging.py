@@ -15,6 +15,7 @@ from infra.bench.load.report import section
 from infra.bench.load.run import Done, latencies, since
 
 GOOD = Books(
+    wanted=2,
     accepted={"a": "succeeded", "b": "succeeded"},
     manifests={"a": "succeeded", "b": "succeeded"},
     charged=["a", "b"],
@@ -27,6 +28,7 @@ CALLS = {
     "reconcile": {"dynamodb Query jobs": 8},
 }
 DONE = Done(
+    wanted=10,
     jobs=10,
     users=2,
     seconds=5.0,
@@ -50,6 +52,10 @@ def growth(*, calls: int = 20, memory: float = 90.0) -> list[dict[str, Any]]:
 def missed(books: Books = GOOD, answers: Mapping[str, int] = {}, runs: list[dict[str, Any]] | None = None) -> list[str]:
     """Give the names of the targets that are not met."""
     return [one.name for one in judge(runs or growth(), books, [answers]) if not one.is_met]
+
+
+def test_create_that_was_refused_or_never_made_is_found() -> None:
+    assert missed(replace(GOOD, wanted=3)) == ["every create is accepted"]
 
 
 def test_everything_is_met_where_the_books_agree() -> None:

@@ -146,7 +146,7 @@ def _books(local: Local, tenants: Sequence[str], done: Sequence[Done]) -> judgin
     charged = [_job_of(one["webhook"]) for one in seen["predictions"] if one["charged"]]
     webhooks = Counter(f"{one['event']}: {one['status'] or one['error']}" for one in seen["webhooks"])
     accepted = {one["id"]: one["end"] for run in done for one in run.accepted}
-    return judging.Books(accepted, manifests, charged, webhooks)
+    return judging.Books(sum(run.wanted for run in done), accepted, manifests, charged, webhooks)
 
 
 def _job_of(webhook: str) -> str:

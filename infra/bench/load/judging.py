@@ -38,6 +38,7 @@ class Target:
 class Books:
     """What should agree: the jobs that callers were promised, those with a manifest, and what Replicate charges."""
 
+    wanted: int  # creates that callers were to make
     accepted: Mapping[str, str | None]  # how each ended as its caller saw it, by job
     manifests: Mapping[str, str]  # the status in it, by job
     charged: Sequence[str]  # the job of each prediction that is paid for
@@ -121,6 +122,7 @@ def judge(growth: Sequence[Mapping[str, Any]], books: Books, answers: Iterable[M
     refused = {name: n for name, n in told.items() if name.rpartition(": ")[2].isdecimal()}
     late = sum(told.values()) - sum(refused.values())
     return [
+        Target("every create is accepted", f"{accepted} of {books.wanted}", "all", accepted == books.wanted),
         Target("no job is lost", f"{len(books.lost)} of {accepted}", "0", not books.lost, is_hard=True),
         Target("no job that nobody was told of", f"{len(books.unknown)}", "0", not books.unknown, is_hard=True),
         Target(

@@ -35,6 +35,7 @@ type Counts = Mapping[str, Mapping[str, float]]  # by function, and by what it a
 class Done:
     """What a run did, with so many jobs that were accepted, by so many callers."""
 
+    wanted: int
     jobs: int
     users: int
     seconds: float
@@ -72,6 +73,7 @@ class Runs:
         by = {name: getattr(used, name) - getattr(cpu, name) for name in ("emulator", "functions", "simulator")}
         others = used.machine - cpu.machine - sum(by.values()) - cpu_of_tool
         return Done(
+            wanted=jobs,
             jobs=len(recorded["accepted"]),
             users=users,
             seconds=recorded["seconds"],
