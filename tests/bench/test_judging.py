@@ -162,6 +162,7 @@ def test_section_of_the_readme_is_made_of_the_results() -> None:
 
     assert "| no job is lost | 0 of 2 | 0 | met |" in text
     assert "| calls to AWS | 4.00 | 4.00 |" in text
+    assert "| submit | dynamodb TransactWriteItems | 2.00 |  |" in text
     assert "| 2 | 2.0 | 50 / 90 / 99 |" in text
     assert "Calls in 65 idle seconds: reconcile 8." in text
     assert "The limit of the largest run was this machine" in text

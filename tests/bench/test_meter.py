@@ -10,7 +10,7 @@ from ministack.services import dynamodb
 
 from infra.bench.load.emulator import METER, Meter, metered, read_units, with_units, write_units
 from infra.bench.usage import size_of
-from infra.local.asgi import Message, Receive, Scope, Send, answer
+from infra.local.asgi import App, Message, Receive, Scope, Send, answer
 
 LIVE = {"ConsistentRead": True}
 BIG = {"pk": {"S": "a"}, "text": {"S": "x" * 5_000}}
@@ -41,8 +41,15 @@ def ask(meter: Meter, scope: Scope, status: int = 200) -> bytes:
     async def collect(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(metered(aws, meter)(scope, nothing, collect))
+    send_through(meter, aws, scope, collect)
     return bytes(sent[1]["body"])
+
+
+def send_through(meter: Meter, aws: App, scope: Scope, send: Send) -> None:
+    async def run() -> None:
+        await metered(aws, meter)(scope, nothing, send)
+
+    asyncio.run(run())
 
 
 def shown(meter: Meter) -> dict[str, Any]:
@@ -141,11 +148,11 @@ class Tables:
             """Nobody reads it."""
 
         scope = request("ASIASUBMIT", service="dynamodb", target=target)
-        asyncio.run(metered(aws, self.meter)(scope, nothing, drop))
+        send_through(self.meter, aws, scope, drop)
         return self._written(operation) - before
 
     def _written(self, operation: str) -> float:
-        units = shown(self.meter)["write_units"].get("submit", {})
+        units: dict[str, float] = shown(self.meter)["write_units"].get("submit", {})
         return sum(n for name, n in units.items() if name.startswith(f"dynamodb {operation}"))
 
 

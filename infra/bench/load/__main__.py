@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RESULTS = ROOT / "infra" / "bench" / "results"
 TENANTS = 3
-WARM_UP = 60
+WARM_UP, WARMERS = 60, 16  # jobs and callers: the gateway lets ten through at the same time
 # A limit towards Replicate that was negotiated: at its usual 600 a minute this would measure how jobs wait for it.
 PARAMETERS = {"ReplicateRatePerMinute": "6000"}
 
@@ -94,7 +94,7 @@ def measure(size: Size, console: Console) -> dict[str, Any]:
             return done
 
         ceilings = ceiling.measure(local, size.ceiling_s)
-        all_done = [run(WARM_UP, size.users, "processes started")]
+        all_done = [run(WARM_UP, WARMERS, "processes started")]
         before = 0
         for total in size.totals:
             all_done.append(run(total - before, size.users, f"up to {total}"))

@@ -8,6 +8,7 @@ AWS it is done by AWS too.
 from __future__ import annotations
 
 import json
+import os
 import re
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -179,6 +180,8 @@ def _table(request: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Serve as the emulator does."""
+    # What is measured is how processes work, not how they start: those that have started stay.
+    os.environ["LAMBDA_WARM_TTL_SECONDS"] = "3600"
     from ministack.services import dynamodb, sts  # noqa: PLC0415 - as late as the emulator itself imports them
 
     meter = Meter()

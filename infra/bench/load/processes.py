@@ -75,10 +75,9 @@ class Processes:
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                pid = int(folder.name)
-                if int(_stat(pid)[_PARENT]) == self._emulator:
-                    command = _FUNCTION.search(Path(folder, "cmdline").read_text())
-                    found[pid] = command["name"] if command else "other"
+                command = _FUNCTION.search(Path(folder, "cmdline").read_text())
+                if command and int(_stat(int(folder.name))[_PARENT]) == self._emulator:
+                    found[int(folder.name)] = command["name"]
         return found
 
 

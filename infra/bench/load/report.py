@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from infra.bench.load.judging import OTHERS
+from infra.bench.load.judging import OTHERS, WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,6 +69,7 @@ def _tables(found: Mapping[str, Any]) -> dict[str, Rows]:
     return {
         "Targets": _targets(found["targets"]),
         "What a job takes, as they become more": _growth(found["growth"]),
+        "Calls of a job, in the largest run": _calls(found["growth"][-1]),
         "Memory of the largest process of each, MB": _memory(found["growth"]),
         "Callers at the same time, and the ms within which they were answered (50 / 95 / 99 %)": _steps(found["steps"]),
     }
@@ -97,8 +98,17 @@ def _growth(growth: Sequence[Mapping[str, Any]]) -> Rows:
     return columns, [(name, *(say(one) for one in growth)) for name, say in lines]
 
 
+def _calls(run: Mapping[str, Any]) -> Rows:
+    rows = []
+    for who in WORKERS:
+        for call, n in run["calls"].get(who, {}).items():
+            refused = run["refused"].get(who, {}).get(call, 0)
+            rows.append((who, call, f"{n / run['jobs']:.2f}", f"{refused / run['jobs']:.2f}" if refused else ""))
+    return ("function", "call", "a job", "of which a condition refused"), rows
+
+
 def _memory(growth: Sequence[Mapping[str, Any]]) -> Rows:
-    names = dict.fromkeys(name for one in growth for name in one["resident_mb"])
+    names = growth[0]["resident_mb"]
     columns = ("", *(f"up to {one['total']:,} jobs" for one in growth))
     return columns, [(name, *(_mb(one["resident_mb"].get(name)) for one in growth)) for name in names]
 
