@@ -11,6 +11,7 @@ CLIENTS := .local/clients
 AUDIT := .local/audit
 LAMBDA := .local/artifact/runtime
 WORKFLOWS := .local/workflows
+LOAD := .local/load
 NPM := PATH="$(CURDIR)/$(CLIENTS)/python/bin:$$PATH" npm --prefix $(CLIENTS) --no-audit --no-fund --ignore-scripts
 VENV := .venv/.synced
 # Of the tests' order, which is the same in every run unless another is asked for.
@@ -23,7 +24,7 @@ export SAM_CLI_TELEMETRY := 0
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help audit run test test-dynalite test-clients test-console test-api test-iam client-pins chaos drill bench capacity check format openapi build pins clean test-artifact test-deploy check-workflows deploy destroy
+.PHONY: help audit run test test-dynalite test-clients test-console test-api test-iam client-pins chaos drill bench load capacity check format openapi build pins clean test-artifact test-deploy check-workflows deploy destroy
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -67,6 +68,9 @@ bench: build $(LAMBDA)/.synced ## Measure starts, calls, copies and costs, besid
 capacity: $(VENV) ## Simulate loads that one machine cannot make, and say what binds, waits and costs (5 minutes)
 	@python -m infra.bench.capacity
 
+load: $(VENV) $(LOAD)/.synced ## Load the local stack with ever more jobs, and say whether it holds (15 minutes; SMALL=1: 2)
+	@python -m infra.bench.load $(if $(SMALL),--small)
+
 audit: $(VENV) $(AUDIT)/.synced ## Look for weaknesses in code, templates and pinned versions (ONLINE=1: PyPI must answer)
 	bandit --quiet --recursive --configfile pyproject.toml shared functions infra
 	cfn-lint template.yaml infra/observability.yaml infra/deploy/github.yaml
@@ -106,6 +110,7 @@ pins: $(UV) ## Pin what pyproject.toml allows, for development and for the layer
 	$(PIN) --group dev -o requirements-dev.txt
 	$(PIN) -c requirements-dev.txt -o shared/requirements.txt
 	$(PIN_BENCH) infra/bench/peer/requirements.in -o infra/bench/peer/requirements.txt
+	$(PIN_BENCH) infra/bench/load/requirements.in -o infra/bench/load/requirements.txt
 	$(subst pyproject.toml,,$(PIN)) infra/audit/requirements.in -o infra/audit/requirements.txt
 	$(subst pyproject.toml,,$(PIN)) tests/artifact/requirements.in -o tests/artifact/requirements.txt
 	$(subst pyproject.toml,,$(PIN)) .github/requirements.in -o .github/requirements.txt
@@ -152,6 +157,11 @@ $(AXE):
 $(AUDIT)/.synced: infra/audit/requirements.txt | $(VENV)
 	$(UV) venv --quiet --allow-existing --python .venv/bin/python $(AUDIT)
 	VIRTUAL_ENV=$(AUDIT) $(UV) pip sync --quiet --require-hashes infra/audit/requirements.txt
+	@touch $@
+
+$(LOAD)/.synced: infra/bench/load/requirements.txt | $(VENV)
+	$(UV) venv --quiet --allow-existing --python .venv/bin/python $(LOAD)
+	VIRTUAL_ENV=$(LOAD) $(UV) pip sync --quiet --require-hashes infra/bench/load/requirements.txt
 	@touch $@
 
 # An environment beside the project's, with another replicate and with Node.js.
