@@ -24,7 +24,8 @@ LONGEST_POLL_S = 300  # between two polls: many fit into the hour that outputs l
 def next_look(job: Job, now: Millis, *, poll_s: int) -> Millis:
     """Say when to look after a job again if nothing is heard of it: 1.5 times as long after its start each time.
 
-    `poll_s` is the shortest time, in seconds. A deadline is not missed for it.
+    A job that is queued is looked at when it is three times as old. `poll_s` is the shortest time, in seconds. A
+    deadline is not missed for it.
     """
     age_s = (now - (job.claimed_at or job.created_at)) / 1000
     if job.ended:
@@ -32,8 +33,8 @@ def next_look(job: Job, now: Millis, *, poll_s: int) -> Millis:
     if job.status is Status.STORING:
         return after(now, LEASE_S)
     if job.status is Status.QUEUED:
-        # Each look sends one more message, so that a queue of hours must not be looked at every minute.
-        return by_deadline(job, after(now, min(max(QUEUED_S, age_s / 2), LONGEST_QUEUED_S)), now)
+        # Each look sends one more message, and keeps others waiting: in a queue of hours they would be most of it.
+        return by_deadline(job, after(now, min(max(QUEUED_S, 2 * age_s), LONGEST_QUEUED_S)), now)
     return by_deadline(job, after(now, min(max(poll_s, age_s / 2), LONGEST_POLL_S)), now)
 
 

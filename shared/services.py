@@ -87,6 +87,7 @@ class _Pace(NamedTuple):
 # Three tries fit well into the time of every function, also of one that has already waited for Replicate.
 _STEADY = _Pace(2, 3, 3)
 _HASTY = _Pace(1, 1, 1)  # for what is not worth a wait
+_PATIENT = _Pace(2, 3, 6)  # for the Parameter Store, which answers 40 a second, and is asked by every process that starts
 _FOR_FILES = _Pace(2, 30, 3)
 
 
@@ -577,7 +578,7 @@ def _sqs() -> SQSClient:
 
 @cache
 def _ssm() -> SSMClient:
-    client: SSMClient = _client("ssm")
+    client: SSMClient = _client("ssm", _PATIENT)
     return client
 
 

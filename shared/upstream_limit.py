@@ -23,6 +23,7 @@ PK = "upstream#replicate"
 WINDOW_MS = 60_000
 LEAST_RATE = 6  # a minute: what Replicate leaves to an account with little credit
 BATCHES = 100  # of a full window: small enough that what a process does not use is hardly missed
+MOST_LEASED = 10  # at once: what each of many processes leaves unused adds up, and a lease costs next to nothing
 GROWTH_PERCENT = 150  # of the allowance, after a minute without throttling
 LONGEST_PAUSE_S = 60.0
 MOST_DOUBLINGS = 6
@@ -97,7 +98,7 @@ class UpstreamLimit:
         if blocked_until > now:
             return (blocked_until - now) / 1000
         started, used, rate = _number(item, "win", 0), _number(item, "used", 0), _number(item, "rate", self._rate)
-        batch = max(1, self._rate // BATCHES)
+        batch = max(1, min(MOST_LEASED, self._rate // BATCHES))
         update = Expression()
         for name in ("win", "rate", "blocked_until"):
             _unchanged(update, item, name)

@@ -82,14 +82,13 @@ def defaults_of_template() -> Settings:
     """Give what is deployed where the operator sets nothing."""
     document = read_template()
     parameters = {name: spec["Default"] for name, spec in document["Parameters"].items()}
-    stage = document["Resources"]["ApiStage"]["Properties"]["DefaultRouteSettings"]
     return Settings(
         replicate_rate=parameters["ReplicateRatePerMinute"],
         dispatch_concurrency=parameters["DispatchConcurrency"],
         archive_concurrency=parameters["ArchiveConcurrency"],
         notify_concurrency=parameters["NotifyConcurrency"],
-        stage_rate=stage["ThrottlingRateLimit"],
-        stage_burst=stage["ThrottlingBurstLimit"],
+        stage_rate=parameters["RequestsPerSecond"],
+        stage_burst=parameters["RequestsAtOnce"],
     )
 
 

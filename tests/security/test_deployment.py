@@ -172,9 +172,18 @@ def test_no_secret_is_in_the_template_or_in_a_functions_environment() -> None:
 def test_requests_are_throttled_before_any_function_runs() -> None:
     (stage,) = of_type("AWS::ApiGatewayV2::Stage").values()
     settings = stage["Properties"]["DefaultRouteSettings"]
-    assert 0 < settings["ThrottlingRateLimit"] <= 1_000
-    assert settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"] <= 2_000
-    assert "RouteSettings" not in stage["Properties"], "no route is exempted"
+    rate, burst = (TEMPLATE["Parameters"][settings[f"Throttling{name}Limit"]["Ref"]] for name in ("Rate", "Burst"))
+    assert 0 < rate["MinValue"] <= rate["Default"] <= 1_000
+    assert rate["Default"] <= burst["Default"] <= 2_000
+    assert 0 < burst["MinValue"]
+
+
+def test_only_replicates_webhooks_are_throttled_apart_so_that_callers_do_not_crowd_them_out() -> None:
+    (stage,) = of_type("AWS::ApiGatewayV2::Stage").values()
+    (route,) = stage["Properties"]["RouteSettings"]
+    assert route == TEMPLATE["Resources"]["WebhookRoute"]["Properties"]["RouteKey"]
+    assert stage["Properties"]["RouteSettings"][route] == stage["Properties"]["DefaultRouteSettings"]
+    assert stage["DependsOn"] == "WebhookRoute"
 
 
 def test_every_request_is_logged_without_what_opens_anything() -> None:

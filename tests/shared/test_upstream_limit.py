@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.dynamo import plain
-from shared.upstream_limit import BATCHES, LEAST_RATE, LONGEST_PAUSE_S, PK, TRIES, UpstreamLimit
+from shared.upstream_limit import BATCHES, LEAST_RATE, LONGEST_PAUSE_S, MOST_LEASED, PK, TRIES, UpstreamLimit
 from tests.support.conflicts import listening
 from tests.support.world import START, World
 
@@ -67,6 +67,11 @@ def test_permits_are_leased_in_batches_and_cost_no_write_each(world: World) -> N
     with listening(world, "before-call.dynamodb.UpdateItem", lambda **_: writes.append(1)):
         assert [limit.take() for _ in range(10)] == [0] * 10
     assert len(writes) == 2
+
+
+def test_no_lease_is_so_large_that_much_of_it_is_left_unused(world: World) -> None:
+    assert process(world, rate=66_000).take() == 0
+    assert item(world)["used"] == MOST_LEASED
 
 
 def test_leased_permits_end_with_their_minute(world: World) -> None:
