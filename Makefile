@@ -65,7 +65,7 @@ chaos: $(VENV) ## Let every call fail in every way, and check what comes of it
 bench: build $(LAMBDA)/.synced ## Measure starts, calls, copies and costs, beside what others would write (15 minutes; ONLY=calls,copying for a part)
 	@ONLY=$(ONLY) python -m infra.bench
 
-capacity: $(VENV) ## Simulate loads that one machine cannot make, and say what binds, waits and costs (5 minutes)
+capacity: $(VENV) ## Simulate loads that one machine cannot make, and say what binds, waits and costs (7 minutes)
 	@python -m infra.bench.capacity
 
 load: $(VENV) $(LOAD)/.synced ## Load the local stack with ever more jobs, and say whether it holds (15 minutes; SMALL=1: 2)

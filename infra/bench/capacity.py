@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
@@ -26,8 +25,9 @@ from infra.bench.demand import FIGURES, Demand, demand
 from infra.bench.scenarios import EQUAL, UNEQUAL, all_scenarios, simulate
 from infra.bench.simulation import Settings
 from shared.job_store import SHARDS
-from shared.upstream_limit import BATCHES
+from shared.upstream_limit import MOST_LEASED
 from tests.support.template import read_template
+from tests.support.world import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,43 +39,53 @@ SEED = 1
 def main() -> int:
     """Simulate everything, write it down and show it."""
     console = Console(width=160)
-    counted = _count()
-    job, defaults = one_image(counted), defaults_of_template()
+    job, defaults = one_image(counted()["one_image"]), defaults_of_template()
     found: dict[str, Any] = {
         "seed": SEED,
-        "demand": asdict(job)
-        | {"units": dict(job.units), "requests": job.requests}
-        | {"execution_seconds": job.execution_seconds},
-        "calls": len(counted),
+        "demand": told(job),
         "figures": {name: asdict(one) for name, one in FIGURES.items()},
         "quotas": [asdict(one) for one in quotas.ALL],
         "quotas_of": quotas.READ_ON,
         "prices_of": prices.READ_ON,
-        "code": {"leases_a_window": BATCHES, "shards": SHARDS, "secrets_of_submit": secrets_of_submit()},
+        "code": {"most_leased": MOST_LEASED, "shards": SHARDS, "secrets_of_submit": secrets_of_submit()},
         "ceilings": {
             name: [asdict(one) for one in ceilings(job, defaults, largest_share=max(tenants.values()))]
             for name, tenants in (("equal", EQUAL), ("unequal", UNEQUAL), ("one", {"": 1.0}))
         },
         "scenarios": {},
     }
-    samples = {}
     scenarios = all_scenarios(job, defaults)
     for key, scenario in track(scenarios.items(), "simulating", console=console, transient=True):
-        run, report = simulate(scenario, job, seed=SEED)
-        found["scenarios"][key] = report
-        samples[key] = run.samples
+        found["scenarios"][key] = simulate(scenario, job, seed=SEED)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "capacity.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "capacity.md").write_text(capacity_text.text(found))
-    draw(found, samples, RESULTS / "capacity.svg")
+    draw(found, RESULTS / "capacity.svg")
     _show(console, found)
     return 0
 
 
-def one_image(counted: list[dict[str, Any]]) -> Demand:
-    """Give the demand of a job of one image."""
+def counted() -> dict[str, list[dict[str, Any]]]:
+    """Let the functions work, and give the calls that they make, by the kind of job."""
+    functions = str(Path(__file__).parents[2] / "functions")
+    if functions not in sys.path:
+        sys.path.append(functions)
+    # What stands in for AWS wants somebody's keys; standard output has the functions' logs.
+    nobody = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    with environment(nobody), redirect_stdout(io.StringIO()):
+        return {kind: [asdict(call) for call in made] for kind, made in calls.count().items()}
+
+
+def one_image(made: list[dict[str, Any]]) -> Demand:
+    """Give the demand of a job of one image, which made these calls."""
     webhooks = calls.INVOCATIONS["webhook"]
-    return demand(counted, seconds=calls.SECONDS, webhooks=webhooks, reads=calls.READS_A_JOB)
+    return demand(made, seconds=calls.SECONDS, webhooks=webhooks, reads=calls.READS_A_JOB)
+
+
+def told(job: Demand) -> dict[str, Any]:
+    """Give a demand as the results have it."""
+    sums = {"units": dict(job.units), "requests": job.requests, "execution_seconds": job.execution_seconds}
+    return asdict(job) | sums
 
 
 def defaults_of_template() -> Settings:
@@ -87,8 +97,8 @@ def defaults_of_template() -> Settings:
         dispatch_concurrency=parameters["DispatchConcurrency"],
         archive_concurrency=parameters["ArchiveConcurrency"],
         notify_concurrency=parameters["NotifyConcurrency"],
-        stage_rate=parameters["RequestsPerSecond"],
-        stage_burst=parameters["RequestsAtOnce"],
+        requests_per_second=parameters["RequestsPerSecond"],
+        requests_at_once=parameters["RequestsAtOnce"],
     )
 
 
@@ -96,15 +106,6 @@ def secrets_of_submit() -> int:
     """Count the parameters that `submit` reads when it starts cold."""
     properties = read_template()["Resources"]["SubmitFunction"]["Properties"]
     return sum(name.endswith("_PARAMETER") for name in properties["Environment"]["Variables"])
-
-
-def _count() -> list[dict[str, Any]]:
-    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1")  # noqa: S106
-    functions = str(Path(__file__).parents[2] / "functions")
-    if functions not in sys.path:
-        sys.path.append(functions)
-    with redirect_stdout(io.StringIO()):  # the functions' logs
-        return list(calls.report()["calls"]["one_image"])
 
 
 def _show(console: Console, found: Mapping[str, Any]) -> None:

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 
+from infra.bench.prices import SECONDS_A_MONTH
+from infra.bench.scenarios import BILLS
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
-type Samples = Mapping[str, Sequence[tuple[float, int, int, int]]]
-
 _QUEUES = ("burst at 600", "burst at 6,000", "burst at 6,000 set", "singles at 60,000", "singles at 60,000 set")
 _FLOODS = ("flood, fair", "flood, one line", "unequal 12/s")
-_BILLS = ("1/s", "10/s set", "100/s changed", "1,000/s changed")
 _COLORS = ("#1f77b4", "#d95f02", "#2a9d5c", "#7b4fa3", "#c0356b", "#8c6d31", "#5a6772", "#17a2b8", "#b58900")
 
 
-def draw(found: Mapping[str, Any], samples: Samples, path: Path) -> None:
+def draw(found: Mapping[str, Any], path: Path) -> None:
     """Draw queues, waits, limits and bills."""
     mpl.use("Agg")
     # Text stays text, in whatever plain font there is: as outlines it would be most of the file.
@@ -29,7 +29,7 @@ def draw(found: Mapping[str, Any], samples: Samples, path: Path) -> None:
 
     figure, ((queues, waits), (limits, bills)) = plt.subplots(2, 2, figsize=(11.5, 8.6), layout="constrained")
     figure.patch.set_facecolor("white")
-    _draw_queues(queues, samples)
+    _draw_queues(queues, found)
     _draw_waits(waits, found)
     _draw_limits(limits, found)
     _draw_bills(bills, found)
@@ -41,12 +41,12 @@ def draw(found: Mapping[str, Any], samples: Samples, path: Path) -> None:
     plt.close(figure)
 
 
-def _draw_queues(axes: Axes, samples: Samples) -> None:
+def _draw_queues(axes: Axes, found: Mapping[str, Any]) -> None:
     for key, color in zip(_QUEUES, _COLORS, strict=False):
-        minutes = [one[0] / 60 for one in samples[key]]
-        axes.plot(minutes, [one[1] for one in samples[key]], color=color, label=key)
-        axes.plot(minutes, [one[2] for one in samples[key]], color=color, linestyle=":")
-    axes.set_title("100,000 jobs at once: messages to dispatch (dotted: archive)")
+        samples = found["scenarios"][key]["samples"]
+        axes.plot(samples["minutes"], samples["to_dispatch"], color=color, label=key)
+        axes.plot(samples["minutes"], samples["to_archive"], color=color, linestyle=":")
+    axes.set_title("100,000 jobs, until all are done: messages to dispatch (dotted: archive)")
     axes.set_xlabel("minutes")
     axes.legend(frameon=False)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -92,16 +92,16 @@ def _draw_limits(axes: Axes, found: Mapping[str, Any]) -> None:
 
 
 def _draw_bills(axes: Axes, found: Mapping[str, Any]) -> None:
-    bottom = [0.0] * len(_BILLS)
+    bottom = [0.0] * len(BILLS)
     for service, color in zip(
         (name for name in found["scenarios"]["1/s"]["usd_a_month"] if name != "total"), _COLORS, strict=False
     ):
         heights = []
-        for key in _BILLS:
+        for key in BILLS:
             one = found["scenarios"][key]
-            jobs = one["jobs"]["done"] / one["simulated_s"] * 30 * 86_400
+            jobs = one["jobs"]["done"] / one["simulated_s"] * SECONDS_A_MONTH
             heights.append(1_000 * one["usd_a_month"][service] / jobs)
-        axes.bar(_BILLS, heights, 0.55, bottom=bottom, color=color, label=service)
+        axes.bar(BILLS, heights, 0.55, bottom=bottom, color=color, label=service)
         bottom = [below + height for below, height in zip(bottom, heights, strict=True)]
     price = 1_000 * found["figures"]["usd_an_image"]["value"]
     axes.set_title(f"AWS, USD for 1,000 jobs; Replicate's own price is {price:.2f}")

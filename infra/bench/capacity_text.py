@@ -6,12 +6,11 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from infra.bench import quotas, simulation
+from infra.bench import prices, quotas, simulation
 from infra.bench.bills import standing
-from infra.bench.ceilings import LEASED
-from infra.bench.scenarios import LADDER
+from infra.bench.ceilings import SECRET_PATIENCE_S, starts_at_once
+from infra.bench.scenarios import BILLS, LADDER
 from shared.dispatching import SPREAD_S
-from shared.job_store import SHARDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,59 +19,40 @@ if TYPE_CHECKING:
 
 type Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
 
-_NOT_SHOWN = ("50/s", "300/s", "10/s set", "10/s changed")  # they are in the second table
+_NOT_SHOWN = ("10/s set", "50/s set", "300/s set", "1,000/s shards", "flood")  # told elsewhere
 
 
 def overview(found: Mapping[str, Any]) -> Rows:
     """Give the table of all loads."""
-    header = (
-        "load",
-        "binds first",
-        "then",
-        "started a second",
-        "waits for its start: median, p95, p99",
-        "queue",
-        "AWS, USD",
-        "Replicate, USD",
-    )
+    header = ("jobs", "settings", "binds", "starts a second", "wait: median, p95, p99", "queues", "AWS, USD")
     return header, [_load(one) for key, one in found["scenarios"].items() if not key.startswith(_NOT_SHOWN)]
 
 
 def _load(one: Mapping[str, Any]) -> Sequence[str]:
-    first = one["first_to_bind"]
-    then = [met["limit"] for met in one["met"] if met["limit"] != first]
-    waits = one["waits_s"]["all"]
-    is_steady = "usd_a_month" in one
-    usd, replicate = (
-        (one["usd_a_month"], one["usd_a_month_replicate"]) if is_steady else (one["usd"], one["usd_replicate"])
-    )
-    return (
-        one["title"],
-        first or "nothing",
-        ", ".join(then) or "nothing",
-        f"{one['started_per_s']:,.1f}",
-        ", ".join(_percentiles(waits)),
-        _queue(one),
-        f"{usd['total']:,.0f}" + (" a month" if is_steady else ""),
-        f"{replicate:,.0f}",
-    )
+    usd = f"{one['usd_a_month']['total']:,.0f} a month" if "usd_a_month" in one else f"{one['usd']['total']:,.0f}"
+    waits = ", ".join(_percentiles(one["waits_s"]["all"]))
+    return one["what"], one["setup"], _binds(one), f"{one['started_per_s']:,.1f}", waits, _queue(one), usd
+
+
+def _binds(one: Mapping[str, Any]) -> str:
+    first = one["first_to_bind"] or "nothing"
+    if "drained_after_s" not in one or one["held_by"] == first:
+        return first
+    return "; ".join(filter(None, (one["held_by"], f"at first {first}")))
 
 
 def _queue(one: Mapping[str, Any]) -> str:
     queue = one["queue"]
     if "drained_after_s" in one:
-        return (
-            f"{queue['most_to_dispatch']:,} messages at most, drained after {_time(one['drained_after_s'])}; "
-            f"held by {one['lowest']['name']} ({one['lowest']['jobs_per_s']:,.1f} a second)"
-        )
+        return f"at most {queue['most_to_dispatch']:,}, done after {_time(one['drained_after_s'])}"
     grows = [
-        f"{name} grows by {queue[f'{name}_grows_per_s']:,.1f} a second"
+        f"{name} +{queue[f'{name}_grows_per_s']:,.1f} a second"
         for name in ("dispatch", "archive")
         if queue[f"{name}_grows_per_s"] > 0.02 * one["load"]["rate"]
     ]
     refused = one["jobs"]["refused"] / one["jobs"]["came"]
     told = [*grows, f"{refused:.1%} refused"] if refused > 0.001 else grows  # noqa: PLR2004
-    return "; ".join(told) or "stays empty"
+    return "; ".join(told) or "stay empty"
 
 
 def settings(found: Mapping[str, Any]) -> Rows:
@@ -80,39 +60,33 @@ def settings(found: Mapping[str, Any]) -> Rows:
     header = (
         "jobs a second",
         "ReplicateRatePerMinute",
-        "DispatchConcurrency",
-        "ArchiveConcurrency",
-        "NotifyConcurrency",
-        "stage throttle: rate, burst",
+        "Dispatch-, Archive-, NotifyConcurrency",
+        "RequestsPerSecond, -AtOnce",
         "ask AWS for",
-        "the code as it is: started a second, p99",
-        "with both changes",
+        "starts a second, p99",
     )
     rows = []
     for rate in LADDER:
-        as_is, changed = (found["scenarios"][f"{rate:,}/s {kind}"] for kind in ("set", "changed"))
-        given = as_is["settings"]
+        one = found["scenarios"][f"{rate:,}/s set"]
+        given = one["settings"]
         asked = []
         if given["lambda_concurrency"] > quotas.LAMBDA_CONCURRENCY.limit:
             asked.append(f"{given['lambda_concurrency']:,} Lambda executions")
         if given["table_writes"] > quotas.NEW_TABLE_WRITES.limit:
-            asked.append(f"a warm throughput of {given['table_writes']:,} write units (table Jobs and its indexes)")
-        if (
-            rate * found["demand"]["seconds"]["submit"] * found["code"]["secrets_of_submit"]
-            > (simulation.PATIENCE_S + 1) * given["secrets_rate"]
-        ):
+            asked.append(f"{given['table_writes']:,} warm write units (Jobs, its indexes)")
+        # A deployment lets all processes of `submit` start anew.
+        processes = rate * found["demand"]["seconds"]["submit"]
+        if processes > starts_at_once(found["code"]["secrets_of_submit"]):
             asked.append("SSM's higher throughput")
+        parallel = (f"{given[f'{name}_concurrency']:,}" for name in ("dispatch", "archive", "notify"))
         rows.append(
             (
                 f"{rate:,}",
                 f"{given['replicate_rate']:,}",
-                f"{given['dispatch_concurrency']:,}",
-                f"{given['archive_concurrency']:,}",
-                f"{given['notify_concurrency']:,}",
-                f"{given['stage_rate']:,}, {given['stage_burst']:,}",
+                ", ".join(parallel),
+                f"{given['requests_per_second']:,}, {given['requests_at_once']:,}",
                 "; ".join(asked) or "nothing",
-                _start(as_is),
-                _start(changed),
+                _start(one),
             )
         )
     return header, rows
@@ -130,36 +104,33 @@ def _percentiles(waits: Mapping[str, Any]) -> list[str]:
 
 def tenants(found: Mapping[str, Any]) -> Rows:
     """Give the table of what tenants wait, by their size."""
-    header = ("load", "tenants", "jobs started", "still waiting", "median", "p95", "p99")
+    groups = ("largest", "middle", "small")
     rows = []
     for key, one in found["scenarios"].items():
         if key.startswith(("unequal", "flood")):
-            for group in ("largest", "middle", "small"):
-                if (waits := one["waits_s"].get(group)) is not None:
-                    counts = (f"{waits['started']:,}", f"{waits['waiting']:,}")
-                    rows.append((one["title"], group, *counts, *_percentiles(waits)))
-    return header, rows
+            waits = [", ".join(_percentiles(one["waits_s"][group])[:2]) for group in groups]
+            rows.append((one["what"], one["setup"], *waits))
+    return ("jobs", "settings", *(f"{group}: median, p95" for group in groups)), rows
 
 
 def bills(found: Mapping[str, Any]) -> Rows:
     """Give the table of monthly bills by service."""
-    names = ("1/s", "10/s set", "100/s changed", "1,000/s changed")
     services = [name for name in found["scenarios"]["1/s"]["usd_a_month"] if name != "total"]
     rows = []
-    for name in names:
-        one = found["scenarios"][name]
+    for key in BILLS:
+        one = found["scenarios"][key]
         usd = one["usd_a_month"]
-        jobs = one["jobs"]["done"] / one["simulated_s"]
+        jobs = one["jobs"]["done"] / one["simulated_s"] * prices.SECONDS_A_MONTH
         rows.append(
             (
-                one["title"],
+                one["what"],
                 *(f"{usd[service]:,.0f}" for service in services),
                 f"**{usd['total']:,.0f}**",
-                f"{1000 * usd['total'] / (jobs * 30 * 86_400):.4f}",
+                f"{1000 * usd['total'] / jobs:.4f}",
                 f"{one['usd_a_month_replicate']:,.0f}",
             )
         )
-    return ("load", *services, "AWS in all", "AWS for 1,000 jobs", "Replicate"), rows
+    return ("jobs", *services, "AWS", "for 1,000 jobs", "Replicate"), rows
 
 
 def ceilings(found: Mapping[str, Any]) -> Rows:
@@ -173,147 +144,132 @@ def ceilings(found: Mapping[str, Any]) -> Rows:
 
 
 def text(found: Mapping[str, Any]) -> str:
-    """Give the section."""
-    many, flood, line = (found["scenarios"][name] for name in ("burst at 600", "flood, fair", "flood, one line"))
-    at_6000 = found["scenarios"]["burst at 6,000"]
-    singles = found["scenarios"]["singles at 60,000"]
-    at_100, at_100_changed = found["scenarios"]["100/s set"], found["scenarios"]["100/s changed"]
-    unequal = found["scenarios"]["unequal 100/s"]
-    small, small_in_line = flood["waits_s"]["small"], line["waits_s"]["small"]
-    whale = flood["waits_s"]["largest"]
-    units = found["demand"]["units"]
+    """Give the section: its main part, and what is assumed."""
+    return _wrap(f"{_main_part(found)}\n{_assumptions(found)}")
+
+
+def _main_part(found: Mapping[str, Any]) -> str:
+    scenarios, code, demand = found["scenarios"], found["code"], found["demand"]
+    many, at_6000, at_6000_set = (scenarios[f"burst at {kind}"] for kind in ("600", "6,000", "6,000 set"))
+    singles, unequal = scenarios["singles at 60,000"], scenarios["unequal 100/s"]
+    at_1000, with_shards = scenarios["1,000/s set"], scenarios["1,000/s shards"]
+    units, seconds = demand["units"], demand["seconds"]
+    stored = singles["settings"]["archive_concurrency"] / seconds["archive"]
+    dispatched = at_6000["settings"]["dispatch_concurrency"] / seconds["submit"]
+    rate = singles["settings"]["requests_per_second"]
+    transaction = found["figures"]["transaction"]["value"]
     prediction = found["figures"]["prediction"]["value"]
-    held = quotas.LAMBDA_CONCURRENCY.limit / (
-        found["demand"]["execution_seconds"] + prediction + found["demand"]["seconds"]["archive"]
-    )
-    verdict = (
-        "though here one line for all would do as well"
-        if abs(small["p95"] - small_in_line["p95"]) < 0.1 * max(small["p95"], small_in_line["p95"])
-        else f"in one line for all, small ones would wait {_time(small_in_line['p95'])} at p95"
-    )
-    figures = "\n".join(f"- `{name}` = {one['value']:g}: {one['source']}" for name, one in found["figures"].items())
-    seconds = ", ".join(f"`{name}` {value:g}" for name, value in found["demand"]["seconds"].items())
-    published = "\n".join(
-        f"- {one['name']}: {one['limit']:,.0f} {one['unit']}; can be raised by: {one['change']}; "
-        f"[AWS]({one['page']}){'' if one['is_verified'] else ', **not verified**'}"
-        for one in found["quotas"]
-    )
-    return _wrap(f"""<!-- `make capacity` writes this file: change infra/bench/capacity_text.py instead. -->
+    secrets = code["secrets_of_submit"]
+    slower = _archiving_s(at_1000) - _archiving_s(with_shards)
+    executions = quotas.LAMBDA_CONCURRENCY.limit
+    held = executions / (demand["execution_seconds"] + prediction + seconds["archive"])
+    small = _percentiles(scenarios["flood, fair"]["waits_s"]["small"])
+    return f"""<!-- `make capacity` writes this file: change infra/bench/capacity_text.py instead. -->
 
 ## Past one machine
 
-What follows is a simulation, not a measurement: nothing of it ran on AWS. Calls and write units are counted on the
-functions themselves, limits and prices are published ones, times of functions are assumptions, all listed below.
-`make capacity` repeats it, byte for byte. Tenants' own limits (`RatePerMinute`, `MaxInFlight`, `DailyBudgetUsd`) are
-taken to be high enough: with their defaults of 50 a minute and 100 at a time they bind first, which is what they are for.
+Simulated, not measured: nothing of it ran on AWS. Calls and write units are counted on the functions themselves, limits
+and prices are published ones, times of functions are assumed (all below). `make capacity` repeats it, byte for byte. What
+is not said to be set has its default; tenants' own limits are taken to be high enough: with their defaults, 50 a minute and
+100 at a time, they bind first, which is what they are for.
 
 {_markdown(*overview(found))}
 
 ![Queues, waits, limits and bills](infra/bench/results/capacity.svg)
 
-### What it says
-
-- **The first limit is Replicate's**: {found["ceilings"]["equal"][0]["jobs_per_s"]:.0f} jobs a second with the default of
-  600 a minute. What comes beyond waits in DispatchQueue, which grows by the difference; after `MaxQueuedHours` it fails.
-- **100,000 at once at 600 a minute** are done after {_time(many["drained_after_s"])}; {_time(100_000 / 10)} would be
-  ideal. Meanwhile `reconcile` sends {many["counts"].get("woken", 0):,} more messages for jobs that merely wait, so that
-  DispatchQueue holds up to {many["queue"]["most_to_dispatch"]:,}, and it comes up to {_time(many["reconcile_late_s"])} late
-  to whatever else is due. With a lost webhook that delays the storing of a result, which Replicate keeps for an hour.
-  **Recommended change**: look after queued jobs more seldom while the queue is long (`QUEUED_S` in `shared/schedule.py`).
-- **A higher limit alone changes little for batches**: at 6,000 a minute they take {_time(at_6000["drained_after_s"])},
-  since `DispatchConcurrency` of {at_6000["settings"]["dispatch_concurrency"]} starts no more than
-  {at_6000["settings"]["dispatch_concurrency"] / found["demand"]["seconds"]["submit"]:.1f} a second.
-- **ArchiveConcurrency guards what is paid for.** At {singles["settings"]["archive_concurrency"]} it stores
-  {singles["settings"]["archive_concurrency"] / found["demand"]["seconds"]["archive"]:.0f} jobs a second. With 100,000 sent
-  one by one at 60,000 a minute a result waits up to {_time(singles["longest_unstored_s"])} for it, of the hour that
-  Replicate keeps it ({singles["jobs"]["results_lost"]:,} lost); beyond
-  {singles["settings"]["archive_concurrency"] / found["demand"]["seconds"]["archive"] * 3600:,.0f} that wait for it, paid
-  results are lost. **Raise it together with ReplicateRatePerMinute, always.**
-- **Permits are leased in batches that are too large** when many processes share a high limit: there are
-  {found["code"]["leases_a_window"]} leases a minute, and what a process does not use lies idle. Set for 100 a second,
-  {at_100["started_per_s"]:.1f} start, p99 {_percentiles(at_100["waits_s"]["all"])[2]}; with leases of at most {LEASED}
-  permits {at_100_changed["started_per_s"]:.1f}, p99 {_time(at_100_changed["waits_s"]["all"]["p99"])}. More
-  `DispatchConcurrency` makes it worse: every process leases. **Recommended change** in `shared/upstream_limit.py`.
-- **The throttle of the stage counts everything**: {found["demand"]["requests"]} requests a job, Replicate's webhooks
-  among them, so that 500 a second are {500 / found["demand"]["requests"]:.0f} jobs a second, and callers who press crowd
-  out webhooks ({singles["counts"].get("webhooks refused", 0):,} refused in that burst, of which
-  {singles["counts"].get("webhooks lost", 0):,} were never heard of again and were found by `reconcile`).
-  **Recommended**: a parameter, and settings of its own for the webhook's route. (Whether the default is one bucket for
-  all routes or one for each is not published plainly; here it is one.)
-- **One tenant** can have {1000 / units["account"]:,.0f} jobs a second by the write units of its account
-  ({units["account"]} a job), as many by its partition of `by_tenant` ({units["by_tenant"]} a job); but two transactions
-  at once on one item cancel each other, and if each takes {found["figures"]["transaction"]["value"] * 1000:.0f} ms (an
-  assumption) that is {1 / (2 * found["figures"]["transaction"]["value"]):,.0f} a second at the very most. With 80 of 100
-  jobs a second, {unequal["counts"].get("refused: " + simulation.CONFLICTS, 0):,} of {unequal["jobs"]["came"]:,} submits
-  were refused for it, and {unequal["counts"].get("conflicts", 0):,} tries were lost.
-- **The due index** takes {units["due"]} units a job: {SHARDS} shards are full at
-  {SHARDS * 1000 / units["due"]:,.0f} jobs a second. At 1,000 double them.
-- **Cold starts**: `submit` reads {found["code"]["secrets_of_submit"]} parameters, and SSM answers 40 a second. A burst
-  that starts more than {40 * 4 // found["code"]["secrets_of_submit"]} processes at once meets that first
-  ({singles["counts"].get("refused: " + simulation.SECRETS, 0):,} requests failed): use SSM's higher throughput, or
-  `GetParameters` for all of a function's in one call.
-- **Callers who hold their request** (`Prefer: wait`, which Replicate's clients send by default) occupy an execution until
-  the end: if all do, Lambda's 1,000 last for {held:,.0f} jobs a second instead of
-  {quotas.LAMBDA_CONCURRENCY.limit / found["demand"]["execution_seconds"]:,.0f}, by arithmetic, at {prediction:g} s a prediction.
+- **Replicate's limit comes first**: {found["ceilings"]["equal"][0]["jobs_per_s"]:.0f} jobs a second with the default of
+  600 a minute. What is above it waits in DispatchQueue, and fails after `MaxQueuedHours`.
+- **100,000 at once** take {many["drained_after_s"] / 60:.0f} minutes at 600 a minute, where {100_000 / 600:.0f} are the
+  least; at 6,000 a minute {at_6000["drained_after_s"] / 60:.0f}, since `DispatchConcurrency` of
+  {at_6000["settings"]["dispatch_concurrency"]} starts {dispatched:.1f} a second; set for 100 a second
+  {at_6000_set["drained_after_s"] / 60:.0f}.
+- **A long queue keeps `reconcile` busy**: after five minutes all of the 100,000 are due. At 600 a minute it sends
+  {many["counts"].get("woken", 0):,} messages that only repeat others, and comes up to {_time(many["reconcile_late_s"])} late,
+  also to jobs whose webhook was lost. **Shards of their own** for jobs that wait would spare others that.
+- **ArchiveConcurrency guards what is paid for**: {singles["settings"]["archive_concurrency"]} store {stored:.0f} jobs a
+  second, and Replicate keeps results for an hour. With 100,000 sent singly at 60,000 a minute one waits up to
+  {_time(singles["longest_unstored_s"])} ({singles["jobs"]["results_lost"]:,} lost); beyond {stored * 3600:,.0f} that wait,
+  paid results are lost. Raise it together with `ReplicateRatePerMinute`, always.
+- **RequestsPerSecond** of {rate} lets {rate / (1 + demand["reads"]):.0f} jobs a second in ({1 + demand["reads"]} requests
+  each), and webhooks beside them, {demand["webhooks"]} a job, of {rate / demand["webhooks"]:.0f}. In that burst callers are
+  refused {singles["counts"].get("refused: " + simulation.STAGE, 0):,} times, webhooks
+  {singles["counts"].get("webhooks refused", 0):,} times.
+- **One tenant** can have {1000 / units["account"]:,.0f} jobs a second by the write units of its account and of its
+  partition of `by_tenant`. But two transactions at once on one item cancel each other: at {transaction * 1000:.0f} ms each
+  {1 / (2 * transaction):,.0f} a second is the very most, and with 80 of 100 jobs a second
+  {unequal["counts"].get("refused: " + simulation.CONFLICTS, 0):,} of {unequal["jobs"]["came"]:,} submits are refused.
+- **The due index** takes {units["due"]} units a job, so that {code["shards"]} shards are full at
+  {code["shards"] * 1000 / units["due"]:,.0f} jobs a second. So many just pass: `archive` takes {1000 * slower:.0f}
+  ms longer than with {2 * code["shards"]}. **Double `SHARDS`** before.
+- **Cold starts**: `submit` reads {secrets} parameters one by one, SSM answers {quotas.SECRETS.limit:.0f} a second, and the
+  {simulation.SECRET_TRIES} tries of each wait {SECRET_PATIENCE_S:.1f} s together, on average. So {starts_at_once(secrets)}
+  processes can start at once; {singles["counts"].get("refused: " + simulation.SECRETS, 0):,} requests of the 100,000
+  singles fail of it. **Use SSM's higher throughput**, or one `GetParameters` for all of a function's (then
+  {starts_at_once(1)}).
+- **Callers who hold their request** (`Prefer: wait`) occupy an execution until the end: if all do, Lambda's
+  {executions:,.0f} last for {held:,.0f} jobs a second instead of {executions / demand["execution_seconds"]:,.0f}, by
+  arithmetic, at {prediction:g} s a prediction.
 
 ### Is the queue fair?
 
-To the small, yes; in order, no. While the largest tenant sends 10,000 jobs at once, small ones wait
-{_time(small["median"])} in the median and {_time(small["p95"])} at p95, the largest {_time(whale["median"])} and
-{_time(whale["p95"])}. That is SQS's fair queue (the tenant is the message's group), if it keeps what AWS says: {verdict}.
-But nothing reserves a share of Replicate's rate for anybody: who comes while permits are left starts at once, past all who wait, and what waits
-comes back in random order, within {SPREAD_S:.0f} seconds of the next minute. That favours the many small and
-the newcomers; a tenant's own backlog is not served in the order in which it came. In a lasting overload nobody is
-protected from the largest but by its own `RatePerMinute` and `MaxInFlight`.
+To the small, yes; in order, no. Of unequal tenants one of 50 has 80 %. While it has 10,000 jobs at once, small ones wait
+{small[0]} in the median and {small[1]} at p95: that is SQS's fair queue, if it keeps what AWS says. But nobody has a share
+of Replicate's rate: who comes while permits are left starts past all who wait, and what waits comes back in random order,
+within {SPREAD_S:.0f} seconds of the next minute. In a lasting overload only the largest's own limits protect the others.
 
 {_markdown(*tenants(found))}
 
 ### What to set
 
-Each row is simulated with these settings, twice: with the code as it is, and with both changes that are recommended
-(leases of at most {LEASED} permits, {2 * SHARDS} shards of the due index). Tenants need `RatePerMinute` of 60 times their
-jobs a second, and `MaxInFlight` of about ten times.
+Each row is simulated with its settings. Tenants need `RatePerMinute` of 60 times their jobs a second, and `MaxInFlight`
+of about ten times.
 
 {_markdown(*settings(found))}
 
 ### The bill
 
-A month of the same load, in USD; files are kept and each is looked at once. Without any job it is {standing():.2f}.
+USD a month, set for the load (1,000 a second with {2 * code["shards"]} shards); without any job {standing():.2f}.
 
 {_markdown(*bills(found))}
+"""
 
-### Limits by arithmetic
 
-Jobs a second at which each limit binds, with the template's defaults.
+def _archiving_s(one: Mapping[str, Any]) -> float:
+    return float(one["counts"]["ms: archive"] / one["counts"]["executions: archive"] / 1000)
+
+
+def _assumptions(found: Mapping[str, Any]) -> str:
+    figures = "; ".join(f"`{name}` {one['value']:g}: {one['meaning']}" for name, one in found["figures"].items())
+    seconds = ", ".join(f"`{name}` {value:g}" for name, value in found["demand"]["seconds"].items())
+    published = "; ".join(
+        f"[{one['name']}]({one['page']}): {one['limit']:,.0f}{'' if one['is_verified'] else ' (not verified)'}"
+        for one in found["quotas"]
+    )
+    return f"""### What is assumed
+
+- **How**: every job, message, lease and execution is simulated by itself (SimPy); nothing is scaled. A steady load is
+  watched for 300 seconds (130 above 100 jobs a second) and begins with warm functions; bursts begin cold and are watched to
+  the last job. "over" says that what still waits may wait longer. Tests compare it with closed forms (Little's law, M/D/1,
+  drain times, token buckets), with the leases and the looks of the code itself, and with the calls that it makes today.
+- **Seconds of functions**, assumed in `infra/bench/calls.py`: {seconds}.
+- **Other figures**, all assumed: {figures}.
+- **Left out**: failures and retries after them, cold starts of other functions than `submit` (whose parameters SSM counts
+  too), logs webhooks, requests that are held, Replicate's own queues and cold boots, DynamoDB's bursts above a partition's
+  rate, unused capacity that a table keeps, the write of each lease of up to {found["code"]["most_leased"]} permits, and the
+  time that a poller of Lambda takes.
+- **Taken for granted**: SQS delivers in order, forgets who used its consumers within a minute, and knows noisy tenants by
+  their share of the processing time alone (above 10 %: its other rule needs 30 messages of one tenant in flight). An event
+  source has all its executions from the beginning. A process of `submit` that was used last is used first. A refused caller
+  of a steady load does not come back; one of a burst tries again after 1 to 30 seconds. The webhook's route has a bucket of
+  its own, all other routes share one.
+- **Quotas**, looked up in {found["quotas_of"]}, for us-east-1: {published}.
+- **Prices** are of {found["prices_of"]} (`infra/bench/prices.py` says which were not looked up), without free tiers or
+  discounts. What comes in a month is kept to its end.
+
+Jobs a second at which each limit binds, by arithmetic, with the template's defaults:
 
 {_markdown(*ceilings(found))}
-
-### How, and what is assumed
-
-Every job, message, lease and execution is simulated by itself (SimPy); nothing is scaled. A steady load is watched for
-300 seconds (130 above 100 jobs a second on) and begins with warm functions, what comes then is taken to go on; bursts begin
-cold and are watched to the last job. Its tests compare it with closed forms (Little's law, waiting in M/D/1, drain times,
-rates of token buckets), with the leases that `shared.upstream_limit` itself gives, and count jobs in and out.
-
-Left out: failures, retries after failures, cold starts of other functions than `submit`, logs webhooks, requests that are
-held (`Prefer: wait`: each holds one of Lambda's executions for as long as the prediction takes), Replicate's own queues
-and cold boots, DynamoDB's bursts above a partition's rate, unused capacity that a table keeps, and the time that a poller
-of Lambda takes. SQS's fair queue is taken to know noisy tenants by their share of the processing time alone (above 10 %):
-its other rule needs 30 messages of one tenant in flight, more than the default `DispatchConcurrency` lets be. An event source has all its executions from the beginning (Lambda begins with 5 and adds
-300 a minute). A process of `submit` that was used last is used first. SQS is taken to deliver in order, and to forget who
-used the consumers within a minute. A refused caller of a steady load does not come back; one of a burst tries again after
-1 to 30 seconds.
-
-Seconds of functions, from `infra/bench/calls.py`: {seconds}. Other figures:
-
-{figures}
-
-Quotas, looked up in {found["quotas_of"]}, for us-east-1:
-
-{published}
-
-Prices are of {found["prices_of"]} (`infra/bench/prices.py` says which were not looked up), without free tiers or discounts.
-""")
+"""
 
 
 def _wrap(text: str) -> str:

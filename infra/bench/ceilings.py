@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from infra.bench import quotas, simulation
 from infra.bench.demand import JOBS_TABLE
-from shared.upstream_limit import BATCHES, WINDOW_MS
+from shared import aws
+from shared.upstream_limit import WINDOW_MS
 
 if TYPE_CHECKING:
     from infra.bench.demand import Demand
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 WINDOW_S = WINDOW_MS / 1000
 ROOM = 1.5  # what is set, to what is needed on average
-LEASED = 10  # permits at a time that are recommended where the code's own batches are too large
+# What the tries of one GetParameter wait together, on average.
+SECRET_PATIENCE_S = sum(aws.FIRST_WAIT_S * 2**number for number in range(simulation.SECRET_TRIES - 1)) / 2
+MOST_AT_ONCE = 5_000  # what AWS lets RequestsAtOnce be
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ def ceilings(demand: Demand, settings: Settings, *, largest_share: float, is_que
     units = demand.units
     seconds = demand.seconds
     table = sum(units[part] for part in JOBS_TABLE)
-    template, code = "template.yaml", "the code"
+    code, throttle = "the code", "RequestsPerSecond"
     of_tenant = quotas.PARTITION_WRITES.limit / largest_share
     transactions = sum(step.get("account", 0) > 0 for step in (demand.admission, demand.adoption, demand.ending))
     found = [
         Ceiling(simulation.RATE, settings.replicate_rate / WINDOW_S, "Replicate; ReplicateRatePerMinute"),
-        Ceiling(simulation.LEASES, leased_at_most(settings, seconds["submit"]), code),
-        Ceiling(simulation.STAGE, settings.stage_rate / demand.requests, template),
+        Ceiling(simulation.STAGE, settings.requests_per_second / (1 + demand.reads), throttle),
+        Ceiling(simulation.WEBHOOKS, settings.requests_per_second / demand.webhooks, throttle),
         Ceiling(simulation.ARCHIVE, settings.archive_concurrency / seconds["archive"], "ArchiveConcurrency"),
         Ceiling(simulation.NOTIFY, settings.notify_concurrency / seconds["notify"], "NotifyConcurrency"),
         Ceiling(simulation.LAMBDA, settings.lambda_concurrency / demand.execution_seconds, quotas.Change.ON_REQUEST),
@@ -67,17 +70,6 @@ def ceilings(demand: Demand, settings: Settings, *, largest_share: float, is_que
     return sorted(found, key=lambda one: one.jobs_per_s)
 
 
-def leased_at_most(settings: Settings, start_s: float) -> float:
-    """Give the jobs a second that can start if permits are leased in batches, each by a process that is always busy.
-
-    A process that starts one job after the other uses `60 / start_s` permits of a window; what it leased beyond that
-    lies unused.
-    """
-    batch = min(max(1, settings.replicate_rate // BATCHES), settings.most_leased or settings.replicate_rate)
-    batches = settings.replicate_rate / batch
-    return batches * min(batch, WINDOW_S / start_s) / WINDOW_S
-
-
 def settings_for(jobs_per_s: float, demand: Demand, defaults: Settings) -> Settings:
     """Give parameters and quotas for a steady load, with room; nothing is set below its default."""
     seconds = demand.seconds
@@ -86,14 +78,20 @@ def settings_for(jobs_per_s: float, demand: Demand, defaults: Settings) -> Setti
     def needed(per_s: float, default: float, step: int = 1) -> int:
         return max(math.ceil(default), step * math.ceil(ROOM * jobs_per_s * per_s / step))
 
+    requests_per_second = needed(max(1 + demand.reads, demand.webhooks), defaults.requests_per_second, 100)
     return replace(
         defaults,
         replicate_rate=max(defaults.replicate_rate, 60 * math.ceil(1.1 * jobs_per_s)),
         dispatch_concurrency=needed(seconds["submit"], defaults.dispatch_concurrency),
         archive_concurrency=needed(seconds["archive"], defaults.archive_concurrency),
         notify_concurrency=needed(seconds["notify"], defaults.notify_concurrency),
-        stage_rate=needed(demand.requests, defaults.stage_rate, 100),
-        stage_burst=2 * needed(demand.requests, defaults.stage_rate, 100),
+        requests_per_second=requests_per_second,
+        requests_at_once=min(2 * requests_per_second, MOST_AT_ONCE),
         lambda_concurrency=needed(demand.execution_seconds + seconds["submit"], defaults.lambda_concurrency, 100),
         table_writes=needed(max(table, demand.units["due"]), defaults.table_writes, 1_000),
     )
+
+
+def starts_at_once(secrets: int, rate: float = quotas.SECRETS.limit) -> int:
+    """Give how many processes can start at the same moment if each reads so many parameters, one after the other."""
+    return int(rate * (1 + SECRET_PATIENCE_S) / secrets)

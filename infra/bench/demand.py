@@ -18,28 +18,27 @@ JOBS_TABLE = ("job", "prediction")  # an index has a throughput of its own
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that was not counted, and where it comes from."""
+    """A number that was assumed, not counted, and what it means."""
 
     value: float
-    source: str
+    meaning: str
 
 
-_ASSUMED = "assumption: nothing here runs on AWS"
 FIGURES: Mapping[str, Figure] = {
-    "create": Figure(0.30, "assumption: seconds until Replicate answers a create, a part of `submit` and `dispatch`"),
-    "postpone": Figure(0.03, f"{_ASSUMED}; seconds of `dispatch` without a permit: one read, one message"),
-    "admit": Figure(0.02, f"{_ASSUMED}; seconds of one more job in a batch: one transaction"),
-    "read": Figure(0.01, f"{_ASSUMED}; seconds of a status read"),
-    "start": Figure(1.0, f"{_ASSUMED}; seconds of a cold start (`make bench` measures them, on another machine)"),
-    "look": Figure(0.02, f"{_ASSUMED}; seconds of `reconcile` for one job: one write, one message"),
-    "poll": Figure(0.17, f"{_ASSUMED}; the same, with a question to Replicate"),
-    "page": Figure(0.16, f"{_ASSUMED}; seconds of `reconcile` for a page of all shards: 8 queries, 8 reads"),
-    "transaction": Figure(0.005, "assumption: seconds for which one transaction keeps others from its items"),
-    "prediction": Figure(2.0, "assumption: median seconds that Replicate takes for an image of flux-schnell"),
-    "spread": Figure(0.3, "assumption: the standard deviation of their logarithm"),
-    "image_bytes": Figure(200_000, "assumption: one megapixel of WebP"),
-    "views": Figure(1, "assumption: how often somebody loads a file"),
-    "item_bytes": Figure(2_500, "assumption: what a finished job takes in DynamoDB, with its indexes and owner"),
+    "create": Figure(0.30, "seconds until Replicate answers a create, a part of `submit` and `dispatch`"),
+    "postpone": Figure(0.03, "seconds of `dispatch` without a permit: one read, one message"),
+    "admit": Figure(0.02, "seconds of one more job in a batch: one transaction"),
+    "read": Figure(0.01, "seconds of a status read"),
+    "start": Figure(1.0, "seconds of a cold start (`make bench` measures them, on another machine)"),
+    "look": Figure(0.02, "seconds of `reconcile` for one job: one write, one message"),
+    "poll": Figure(0.17, "the same, with a question to Replicate"),
+    "page": Figure(0.16, "seconds of `reconcile` for a page of all shards: 8 queries, 8 reads"),
+    "transaction": Figure(0.005, "seconds for which one transaction keeps others from its items"),
+    "prediction": Figure(2.0, "median seconds that Replicate takes for an image of flux-schnell"),
+    "spread": Figure(0.3, "standard deviation of their logarithm"),
+    "image_bytes": Figure(200_000, "bytes of one megapixel of WebP"),
+    "views": Figure(1, "times that somebody loads a file"),
+    "item_bytes": Figure(2_500, "bytes that a finished job takes in DynamoDB, with its indexes and owner"),
     "usd_an_image": Figure(0.003, "Replicate's price of flux-schnell, read in 2026-10"),
 }
 

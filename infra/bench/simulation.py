@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import simpy
 
 from infra.bench import quotas
-from shared import dynamo, reconciling, schedule
+from shared import aws, dynamo, reconciling, schedule
 from shared.dispatching import SPREAD_S
 from shared.job_store import SHARDS
 from shared.prediction import OUTPUTS_LIVE_S
-from shared.upstream_limit import BATCHES, WINDOW_MS
+from shared.upstream_limit import BATCHES, MOST_LEASED, WINDOW_MS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -31,14 +31,17 @@ if TYPE_CHECKING:
 type Process = Generator[simpy.Event, Any, Any]
 
 WINDOW_S = WINDOW_MS / 1000
-PATIENCE_S = 3.0  # what an SDK's three attempts take together, about: an assumption
+# What the tries of a transaction wait together, on average, before it is given up.
+PATIENCE_S = sum(min(dynamo.LONGEST_WAIT_S, dynamo.FIRST_WAIT_S * 2**number) for number in range(1, dynamo.TRIES)) / 2
+SECRET_TRIES = 6  # for each parameter, as `shared.services` sets it
 NOTICED_S = 1.0  # a wait that counts as meeting a limit
 FORGETTING_S = 60.0  # in which SQS forgets who used the consumers: an assumption, AWS publishes none
 WEBHOOK_RETRIES_S = (1, 2, 4, 8, 16, 32)  # about a minute, as Replicate's documentation says; the steps are assumed
 RUN_S = 75.0  # of a run of `reconcile`: its timeout less the margin
 LOOK: Units = {"job": 1, "due": 2}  # what `reconcile` writes before it looks after a job
 
-STAGE, LAMBDA, SCALING, SECRETS = "stage throttle", "Lambda concurrency", "Lambda scaling rate", "SSM GetParameter"
+STAGE, WEBHOOKS = "RequestsPerSecond: callers", "RequestsPerSecond: webhooks"
+LAMBDA, SCALING, SECRETS = "Lambda concurrency", "Lambda scaling rate", "SSM GetParameter"
 RATE, LEASES = "Replicate's rate", "leases of permits that lie unused"
 DISPATCH, ARCHIVE, NOTIFY = "DispatchConcurrency", "ArchiveConcurrency", "NotifyConcurrency"
 ACCOUNT, CONFLICTS = "account item: write units", "account item: one transaction at a time"
@@ -50,20 +53,19 @@ _HOT = {"account": ACCOUNT, "by_tenant": BY_TENANT, "spending": ACCOUNT}
 class Settings:
     """Parameters of the template, and what the operator asks AWS for.
 
-    `most_leased` caps how many permits a process leases at once; None is what the code does, as are its `shards`.
-    `is_fair` says whether SQS prefers quiet groups; False is a queue that knows no tenants.
+    `shards` of the due index are the code's; `is_fair` says whether SQS prefers quiet groups: False is a queue that
+    knows no tenants.
     """
 
     replicate_rate: int
     dispatch_concurrency: int
     archive_concurrency: int
     notify_concurrency: int
-    stage_rate: float
-    stage_burst: float
+    requests_per_second: int
+    requests_at_once: int
     lambda_concurrency: float = quotas.LAMBDA_CONCURRENCY.limit
     secrets_rate: float = quotas.SECRETS.limit
     table_writes: float = quotas.NEW_TABLE_WRITES.limit
-    most_leased: int | None = None
     shards: int = SHARDS
     is_fair: bool = True
 
@@ -85,6 +87,11 @@ class Load:
     connections: int = 50
     burst_tenants: tuple[str, ...] = ()
     is_warm: bool = True
+
+
+def next_look(age_s: float) -> float:
+    """Give the seconds after which a queued job is looked at again, as `shared.schedule` does."""
+    return min(max(schedule.QUEUED_S, 2 * age_s), schedule.LONGEST_QUEUED_S)
 
 
 class Bucket:
@@ -125,9 +132,9 @@ class Bucket:
 class SharedLimit:
     """`shared.upstream_limit` in memory, while Replicate does not throttle. Times are in seconds."""
 
-    def __init__(self, rate: int, most_leased: int | None = None) -> None:
+    def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._batch = min(max(1, rate // BATCHES), most_leased or rate)
+        self._batch = max(1, min(MOST_LEASED, rate // BATCHES))
         self._begun = -math.inf
         self._used = 0
 
@@ -274,8 +281,9 @@ class Simulation:
         self._figures, self._seconds = demand.figures, demand.seconds
         self._random = Random(seed)  # noqa: S311 - a simulation is to be repeatable
         self._secrets = secrets
-        self._limit = SharedLimit(settings.replicate_rate, settings.most_leased)
-        self._stage = Bucket(settings.stage_rate, settings.stage_burst)
+        self._limit = SharedLimit(settings.replicate_rate)
+        self._stage = Bucket(settings.requests_per_second, settings.requests_at_once)
+        self._webhooks = Bucket(settings.requests_per_second, settings.requests_at_once)
         self._scaling = Bucket(quotas.LAMBDA_SCALING.limit / quotas.LAMBDA_SCALING_S, quotas.LAMBDA_SCALING.limit)
         self._parameters = Bucket(settings.secrets_rate)
         self._idle: list[_Environment] = []
@@ -392,14 +400,21 @@ class Simulation:
             found = _Environment(Lease(self._limit), self._load.is_warm)
             delay = 0.0 if self._load.is_warm else self._figures["start"]
             self.run_.counts["environments"] += 1
-        if not found.has_secrets:
-            if self._parameters.wait(now, self._secrets) > PATIENCE_S:
-                self._idle.append(found)
-                self._refuse(SECRETS)
-                return None
-            delay += self._parameters.book(now, self._secrets)
-            found.has_secrets = True
         return found, delay
+
+    def _read_secrets(self, environment: _Environment) -> Generator[simpy.Event, Any, bool]:
+        """Read one parameter after the other, with the tries that `shared.aws` makes; who fails begins anew."""
+        for _ in range(self._secrets):
+            for number in range(SECRET_TRIES):
+                if number:
+                    yield self._env.timeout(self._random.uniform(0, aws.FIRST_WAIT_S * 2 ** (number - 1)))
+                if self._parameters.take(self._env.now):
+                    break
+            else:
+                self._refuse(SECRETS)
+                return False
+        environment.has_secrets = True
+        return True
 
     def _refuse(self, limit: str) -> None:
         self.run_.counts[f"refused: {limit}"] += 1
@@ -414,7 +429,8 @@ class Simulation:
         with self._executing("submit"):
             if delay:
                 yield self._env.timeout(delay)
-            admitted = yield from self._admit(environment, jobs)
+            is_ready = environment.has_secrets or (yield from self._read_secrets(environment))
+            admitted = (yield from self._admit(environment, jobs)) if is_ready else 0
         self._idle.append(environment)
         return admitted
 
@@ -479,9 +495,9 @@ class Simulation:
             self._send(self._archive_queue, job)
 
     def _hear(self) -> Generator[simpy.Event, Any, bool]:
-        if not self._stage.take(self._env.now):
+        if not self._webhooks.take(self._env.now):
             self.run_.counts["webhooks refused"] += 1
-            self.run_.met.setdefault(STAGE, self._env.now)
+            self.run_.met.setdefault(WEBHOOKS, self._env.now)
             return False
         if self._running >= self._settings.lambda_concurrency:
             self.run_.counts["webhooks refused"] += 1
@@ -566,6 +582,7 @@ class Simulation:
                     page.append((due_at, job))
             if not page:
                 return
+            page.sort(key=lambda one: one[1].status == "queued")  # those first that Replicate has
             for due_at, job in page:
                 if env.now >= until:
                     self._look_at(job, due_at)
@@ -578,9 +595,7 @@ class Simulation:
                 elif job.status == "queued":
                     yield env.timeout(self._figures["look"])
                     self.run_.counts["woken"] += 1
-                    age = env.now - job.asked_at
-                    later = min(max(schedule.QUEUED_S, age / 2), schedule.LONGEST_QUEUED_S)
-                    self._look_at(job, env.now + later)
+                    self._look_at(job, env.now + next_look(env.now - job.asked_at))
                     self._write(LOOK, job)
                     self._send(self._dispatch_queue, job)
 
