@@ -65,8 +65,8 @@ export function confirmed(question, yes) {
     h(
       "form.row",
       { method: "dialog" },
-      h("button.quiet", { value: "no" }, "Keep it"),
-      h("button.danger", { value: "yes", autofocus: true }, yes),
+      h("button.quiet", { value: "no", autofocus: true }, "Keep it"),
+      h("button.danger", { value: "yes" }, yes),
     ),
   );
   document.body.append(dialog);
