@@ -400,6 +400,10 @@ def test_earlier_jobs_are_browsed_and_filtered(console: Visit, tenant: Tenant, l
     expect(console.card("a first harbour")).to_contain_text("2 images")
     console.see_images(console.card("a second harbour"), 1)
     expect(console.card("a third nsfw-all")).to_contain_text("Failed")
+    meta = console.card("a second harbour").locator(".meta")
+    line = meta.evaluate("element => element.clientHeight")
+    meta.locator("span").first.evaluate("element => element.append(' of a very long name')")
+    assert meta.evaluate("element => element.clientHeight") == line
     filters = console.page.get_by_role("form", name="Filter")
     filters.get_by_label("Status").select_option("succeeded")
     expect(console.page.locator("#cards li")).to_have_count(2)
@@ -598,4 +602,7 @@ def test_every_operation_can_be_unfolded(visit: Visit) -> None:
         operation.locator("summary").first.click()
         expect(operation.get_by_role("heading", name="Answers")).to_be_visible()
     assert "[object" not in visit.page.locator("#page-api").inner_text()
-    assert "undefined" not in visit.page.locator("#page-api").inner_text()
+    words = visit.page.locator("#page-api").inner_text()
+    assert "undefined" not in words
+    assert "`" not in words
+    assert all(int(number) <= 2**53 for number in re.findall(r"\d{16,}", words))
