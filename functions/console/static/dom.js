@@ -89,7 +89,7 @@ export function money(usd) {
 }
 
 const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
-const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "narrow" });
 
 export function ago(iso) {
   const seconds = (Date.now() - Date.parse(iso)) / 1000;
