@@ -212,6 +212,7 @@ def submit() -> SubmitParts:
         secret_inputs=secret_inputs,
         retention_days=settings.file_retention_days,
         now=now,
+        sleep=time.sleep,
     )
     ordering = Ordering(
         _targets(settings, parts.dynamo),
