@@ -15,17 +15,18 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, override
 from urllib.parse import quote
 
+import certifi
+import urllib3
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-from botocore.httpsession import URLLib3Session
+from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 
 from shared.outages import is_outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from botocore.awsrequest import AWSPreparedRequest
     from mypy_boto3_s3 import S3Client
 
     type Send = Callable[[AWSPreparedRequest], AWSResponse]
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 TARGETS = {"dynamodb": ("DynamoDB_20120810", "1.0"), "sqs": ("AmazonSQS", "1.0"), "ssm": ("AmazonSSM", "1.1")}
 """What each service calls its interface, and the version of JSON that it speaks."""
 TRIES = 3
+CONNECTIONS = 10  # kept to each host: more than copies at the same time
 FIRST_WAIT_S = 0.05  # at most, after the first try; twice as long after the next: boto3's own numbers
 _METADATA = "x-amz-meta-"
 
@@ -91,9 +93,31 @@ def surroundings(environ: Mapping[str, str]) -> Surroundings:
 
 
 def sender(*, connect_s: float, read_s: float) -> Send:
-    """Give what sends requests, over connections that are kept, and waits so long for each."""
-    timeouts: Any = (connect_s, read_s)  # its stubs know one number only
-    return URLLib3Session(timeout=timeouts).send
+    """Give what sends requests, over connections that are kept, and waits so long for each.
+
+    It fails with botocore's `HTTPClientError`.
+    """
+    pool = urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=connect_s, read=read_s),
+        retries=False,
+        ca_certs=certifi.where(),
+        maxsize=CONNECTIONS,
+    )
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        told: Any = request  # the stubs of both sides do not agree
+        try:
+            raw: Any = pool.urlopen(
+                told.method, told.url, body=told.body, headers=told.headers, redirect=False, preload_content=False
+            )
+            answer = AWSResponse(told.url, raw.status, raw.headers, raw)
+            if not told.stream_output:
+                answer.content  # noqa: B018 - it is read now, and the connection is free
+        except urllib3.exceptions.HTTPError as error:
+            raise HTTPClientError(error=error) from error
+        return answer
+
+    return send
 
 
 def _persist[T](ask: Callable[[], T], tries: int, sleep: Callable[[float], None]) -> T:
@@ -227,8 +251,6 @@ class ObjectClient:
             "Content-Disposition": ContentDisposition,
             "Cache-Control": CacheControl,
             "If-None-Match": IfNoneMatch,
-            # Of a file, S3 is asked first whether it wants it.
-            "Expect": None if isinstance(Body, bytes) else b"100-continue",
         }
         headers: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
         headers |= {f"{_METADATA}{name}": value for name, value in Metadata.items()}

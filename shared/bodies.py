@@ -10,7 +10,9 @@ from pydantic_core import PydanticCustomError
 from shared.inputs.fields import Prompt, Seed
 from shared.uploads import LARGEST_UPLOAD
 
-WebhookUrl = Annotated[str, Field(pattern=r"^https?://", max_length=2_048)]
+WebhookUrl = Annotated[
+    str, Field(pattern=r"^https?://", max_length=2_048, description="Called when the job has ended, signed.")
+]
 ModelName = Annotated[str, Field(min_length=1, max_length=300, description="owner/name, or owner/name:version")]
 TriggerWord = Annotated[str, Field(max_length=100, description="Put in front of a prompt that lacks it.")]
 
@@ -25,9 +27,12 @@ class _Body(BaseModel):
 class ModelPredictionBody(_Body):
     """`POST /v1/models/{owner}/{name}/predictions` and that of deployments, as Replicate takes them."""
 
-    input: dict[str, Any]
+    input: Annotated[dict[str, Any], Field(description="What the model takes.")]
     webhook: WebhookUrl | None = None
-    webhook_events_filter: list[Literal["start", "output", "logs", "completed"]] | None = None
+    webhook_events_filter: Annotated[
+        list[Literal["start", "output", "logs", "completed"]] | None,
+        Field(description="What the webhook is called for: the end (`completed`) with retries, the others once."),
+    ] = None
     webhook_completed: WebhookUrl | None = Field(default=None, description="The old name of a webhook at the end.")
     stream: bool | None = Field(default=None, description="Accepted, without effect.")
 
@@ -60,14 +65,19 @@ class GenerateBody(_ShortBody):
     prompt: Annotated[Prompt | None, Field(validate_default=True)] = None
     model: ModelName | None = None
     deployment: Annotated[str | None, Field(min_length=3, max_length=200, description="owner/name")] = None
-    preset: Annotated[str | None, Field(min_length=1, max_length=32)] = None
+    preset: Annotated[
+        str | None,
+        Field(min_length=1, max_length=32, description="Fills what is left open; `GET /models` says which ones fit."),
+    ] = None
     num_images: Annotated[int, Field(ge=1, le=MOST_IMAGES, description="Of each prompt.")] = 4
-    use_lora: bool | None = None
+    use_lora: Annotated[
+        bool | None, Field(description="Run a fine-tuned model: the one named below, or the deployment's own.")
+    ] = None
     lora_model_id: Annotated[
         ModelName | None, Field(description="A LoRA: owner/name, owner/name:version, or the name of one trained here.")
     ] = None
     trigger_word: TriggerWord | None = None
-    lora_scale: Annotated[float | None, Field(ge=-1, le=3)] = None
+    lora_scale: Annotated[float | None, Field(ge=-1, le=3, description="How strongly the LoRA counts.")] = None
     seed: Seed | None = None
     reuse: Annotated[bool, Field(description="Meet an equal request's job, instead of paying again.")] = False
     webhook: WebhookUrl | None = None
@@ -86,7 +96,7 @@ class TrainBody(_ShortBody):
 
     images_zip_url: Annotated[str, Field(min_length=1, max_length=5_000_000, description="The images, in a zip file.")]
     trigger_word: Annotated[str | None, Field(min_length=1, max_length=100, description="TOK without one.")] = None
-    steps: int | None = None
+    steps: Annotated[int | None, Field(description="How long to learn.")] = None
     destination: Annotated[
         str | None, Field(min_length=1, max_length=200, description="owner/name, or a name of one's own.")
     ] = None

@@ -13,6 +13,7 @@ from shared.job import JobId, Millis
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # checkov:skip=CKV_SECRET_6: no secret
 TIME_CHARACTERS = 10
 RANDOM_BITS = 80
+LATEST = Millis(2**48 - 1)  # milliseconds since 1970 that an id can tell
 LENGTH = 26
 
 

@@ -195,17 +195,18 @@ class JobStore:
         after: str | None = None,
         among: Mapping[str, Sequence[str]],
         batch: JobId | None = None,
+        between: tuple[JobId, JobId] | None = None,
     ) -> Listed:
         """Read a page of a tenant's jobs, newest first.
 
         `among` narrows by attributes that the index carries (`kind`, `status`, `batch_id`), each with the values it
-        may have; `batch` by the time in which the jobs of a batch are made. A page can be shorter than `limit` and
-        still have a cursor.
+        may have; `batch` by the time in which the jobs of a batch are made, and `between` by ids. A page can be
+        shorter than `limit` and still have a cursor.
         """
         found: list[str] = []
-        between = _times_of(batch) if batch else None
-        if between and after and not between[0] <= after <= between[1]:
-            return Listed([], None)  # of another list: DynamoDB would refuse to start there
+        between = _times_of(batch) if batch else between
+        if between and not between[0] <= (after or between[0]) <= between[1]:
+            return Listed([], None)  # an empty time, or a page of another list: DynamoDB would refuse both
         start: Any = _cursor(tenant, after) if after else None
         for _ in range(PAGES):
             items, start = self._query(tenant, among, between, limit=limit - len(found), start=start)

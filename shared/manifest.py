@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.job import Millis
 from shared.outputs import output_of
 from shared.pricing import MICRO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.job import Job, Millis
+    from shared.job import Job
 
 VERSION = 1
 
@@ -63,3 +64,13 @@ def iso(at: Millis | None) -> str | None:
     if at is None:
         return None
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_iso(text: str) -> Millis | None:
+    """Read a time in ISO 8601, which is UTC unless it says otherwise; None if it is none."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)
+    return Millis(since // timedelta(milliseconds=1))

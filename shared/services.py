@@ -87,7 +87,9 @@ class _Pace(NamedTuple):
 # Three tries fit well into the time of every function, also of one that has already waited for Replicate.
 _STEADY = _Pace(2, 3, 3)
 _HASTY = _Pace(1, 1, 1)  # for what is not worth a wait
-_PATIENT = _Pace(2, 3, 6)  # for the Parameter Store, which answers 40 a second, and is asked by every process that starts
+_PATIENT = _Pace(
+    2, 3, 6
+)  # for the Parameter Store, which answers 40 a second, and is asked by every process that starts
 _FOR_FILES = _Pace(2, 30, 3)
 
 
@@ -210,6 +212,7 @@ def submit() -> SubmitParts:
         secret_inputs=secret_inputs,
         retention_days=settings.file_retention_days,
         now=now,
+        sleep=time.sleep,
     )
     ordering = Ordering(
         _targets(settings, parts.dynamo),

@@ -46,6 +46,7 @@ LATEST_START_MS = 8_000  # after the request came in: a create may take 20 s
 INTERRUPTED_RETRY_S = 2.0
 LARGEST_NUMBER = 2**63 - 1  # that is kept as a number: an item holds no number of more than 38 digits
 DAY_MS = 86_400_000
+INDEX_LAGS_S = 1.0  # behind the table, mostly less
 RETRIED_MS = 120_000  # clients give up long before
 _REFUSED = frozenset({Code.UPSTREAM_REJECTED, Code.MODEL_NOT_FOUND})
 _LIMITS = frozenset({Code.RATE_LIMITED, Code.TOO_MANY_IN_FLIGHT})
@@ -104,8 +105,12 @@ class Submission:
         secret_inputs: SecretInputs,
         retention_days: int,
         now: Callable[[], Millis],
+        sleep: Callable[[float], None],
     ) -> None:
-        """`retention_days` is how long files are kept (0: for good), and so how long a job can be reused."""
+        """`retention_days` is how long files are kept (0: for good), and so how long a job can be reused.
+
+        `sleep` (seconds) is what waits for the index of a tenant's jobs.
+        """
         self._jobs = jobs
         self._ledger = ledger
         self._limit = limit
@@ -114,6 +119,7 @@ class Submission:
         self._secret_inputs = secret_inputs
         self._retention_days = retention_days
         self._now = now
+        self._sleep = sleep
 
     def submit(
         self, order: Order, caller: Account, *, body: str, key: str | None, received_at: Millis, retry: int = 0
@@ -202,13 +208,19 @@ class Submission:
         return met or Submitted(job)
 
     def _repeated(self, tenant: TenantId, body: str, retry: int) -> Job | None:
-        """Find the job of a request whose answer a client has not seen, and which it now repeats."""
-        now = self._now()
-        for job_id in self._jobs.alike(tenant, body, since=Millis(now - RETRIED_MS), now=now):
-            job = self._jobs.record(job_id, Retried(retry))
-            if isinstance(job, Job):
-                get_logger().info("retry_met", job_id=job.id, count=retry)
-                return job
+        """Find the job of a request whose answer a client has not seen, and which it now repeats.
+
+        The index that tells may be behind, and the client quick: where it tells nothing, it is asked once more.
+        """
+        for is_last in (False, True):
+            now = self._now()
+            for job_id in self._jobs.alike(tenant, body, since=Millis(now - RETRIED_MS), now=now):
+                job = self._jobs.record(job_id, Retried(retry))
+                if isinstance(job, Job):
+                    get_logger().info("retry_met", job_id=job.id, count=retry)
+                    return job
+            if not is_last:
+                self._sleep(INDEX_LAGS_S)
         return None
 
     def _batch_id(self, batch: _Batch) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from shared.errors import KINDS
 from shared.identifiers import fingerprint
@@ -181,9 +182,12 @@ def progress_of(job: Job) -> float | None:
     return None if job.percent is None else job.percent / 100
 
 
-def listing(documents: Sequence[Mapping[str, Any]], cursor: str | None, url: str) -> dict[str, Any]:
-    """Give a page of documents as Replicate does; the links to other pages are whole URLs."""
-    return {"previous": None, "next": f"{url}?cursor={cursor}" if cursor else None, "results": list(documents)}
+def listing(
+    documents: Sequence[Mapping[str, Any]], cursor: str | None, url: str, narrowed: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Give a page of documents as Replicate does; the links to other pages are whole URLs, `narrowed` alike."""
+    query = urlencode({"cursor": cursor, **(narrowed or {})})
+    return {"previous": None, "next": f"{url}?{query}" if cursor else None, "results": list(documents)}
 
 
 def _problem(job: Job, url: str) -> dict[str, Any] | None:

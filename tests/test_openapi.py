@@ -69,6 +69,18 @@ def test_an_operation_has_a_name_of_its_own_and_is_described() -> None:
     assert all(one["summary"] and not one["summary"].endswith(".") for one in found)
 
 
+def test_every_field_that_a_caller_may_send_is_described() -> None:
+    bare = []
+    for key in OPERATIONS:
+        for content in operation(key).get("requestBody", {}).get("content", {}).values():
+            for name, field in resolve(content["schema"]).get("properties", {}).items():
+                options = [field, *field.get("anyOf", [])]
+                if not any("description" in resolve(one) for one in options):
+                    bare.append(f"{key}: {name}")
+    # What Replicate sends of a prediction is Replicate's to describe.
+    assert [one for one in bare if not one.startswith("POST /webhooks/")] == []
+
+
 def test_every_code_that_a_request_can_be_refused_with_is_documented() -> None:
     found = {
         code

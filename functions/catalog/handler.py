@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from shared.catalog_views import account_of, catalog_of, replicate_model, versions_page
 from shared.endpoint import Request, Response, Route, endpoint
@@ -34,7 +33,7 @@ def list_as_replicate(request: Request, parts: CatalogParts) -> Response:
     cursor = request.query.get("cursor", "")
     targets = sorted(parts.targets.callable_models(request.account.tenant), key=lambda target: target.model.name)
     rest = [target for target in targets if target.model.name > cursor]
-    last = quote(rest[PAGE - 1].model.name, safe="") if len(rest) > PAGE else None
+    last = rest[PAGE - 1].model.name if len(rest) > PAGE else None
     documents = [replicate_model(target) for target in rest[:PAGE]]
     return _conditional(request, listing(documents, last, f"{request.origin}/v1/models"), ASK_AGAIN)
 

@@ -32,6 +32,7 @@ HARMLESS = {
     "x-content-type-options": "nosniff",
 }
 EXPIRED = "The file is no longer kept. Its prediction can still be read."
+DELETED = "The file has been deleted, with its prediction."
 
 
 def download(request: Request, parts: FilesParts) -> Response:
@@ -44,7 +45,9 @@ def download(request: Request, parts: FilesParts) -> Response:
         detail = "This link is not valid, or no longer. Ask for the prediction again: it has fresh links."
         raise Refusal(Code.FORBIDDEN, detail)
     job = parts.jobs.get(job_id)
-    if job is not None and (job.deleted_at is not None or parts.links.are_expired(job, now())):
+    if job is not None and job.deleted_at is not None:
+        raise Refusal(Code.FILES_EXPIRED, DELETED)
+    if job is not None and parts.links.are_expired(job, now()):
         raise Refusal(Code.FILES_EXPIRED, EXPIRED)
     file = next((one for one in job.files if one.name == name), None) if job else None
     if file is None:

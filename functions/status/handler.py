@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from shared.endpoint import LARGEST_ANSWER, Request, Response, Route, endpoint, size_of
 from shared.errors import Code, InvalidField, Refusal
-from shared.identifiers import is_job_id
-from shared.job import Job, JobId, Kind
+from shared.identifiers import LATEST, ids_between, is_job_id
+from shared.job import Job, JobId, Kind, Millis
+from shared.manifest import parse_iso
 from shared.preferences import parse_preference
 from shared.reading import find_own
 from shared.services import StatusParts, status
 from shared.views import OUTSIDE, View, listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from shared.job_store import Listed
 
 PAGE = 100  # as Replicate's
+EARLIEST = Millis(1)
+CREATED = ("created_after", "created_before")  # the first moment, and the one after the last
 
 
 def health(request: Request, parts: StatusParts) -> Response:  # noqa: ARG001
@@ -48,8 +51,10 @@ def get_short(request: Request, parts: StatusParts) -> Response:
 
 
 def list_predictions(request: Request, parts: StatusParts) -> Response:
-    """`GET /v1/predictions`: a page of predictions, newest first."""
-    return _list_as_replicate(request, parts, Kind.PREDICTION)
+    """`GET /v1/predictions?created_after=&created_before=`: a page of predictions, newest first."""
+    given = {name: text for name in CREATED if (text := request.query.get(name))}
+    first, end = _time(given, CREATED[0], or_else=EARLIEST), _time(given, CREATED[1], or_else=LATEST)
+    return _list_as_replicate(request, parts, Kind.PREDICTION, given, ids_between(first, Millis(end - 1)))
 
 
 def list_trainings(request: Request, parts: StatusParts) -> Response:
@@ -66,10 +71,25 @@ def get_webhook_secret(request: Request, parts: StatusParts) -> Response:
     return Response(200, {"key": secrets[0]}, {"cache-control": "no-store"})
 
 
-def _list_as_replicate(request: Request, parts: StatusParts, kind: Kind) -> Response:
-    listed = _list(request, parts, {"kind": [kind]})
+def _list_as_replicate(
+    request: Request,
+    parts: StatusParts,
+    kind: Kind,
+    narrowed: Mapping[str, str] | None = None,
+    between: tuple[JobId, JobId] | None = None,
+) -> Response:
+    listed = _list(request, parts, {"kind": [kind]}, between=between)
     documents, cursor = _fitting(listed, lambda job: parts.views.replicate(job, request.origin))
-    return Response(200, listing(documents, cursor, f"{request.origin}{request.path}"))
+    return Response(200, listing(documents, cursor, f"{request.origin}{request.path}", narrowed))
+
+
+def _time(given: Mapping[str, str], name: str, *, or_else: Millis) -> Millis:
+    """Read a time of the query, as far as ids can tell it."""
+    if name not in given:
+        return or_else
+    if (at := parse_iso(given[name])) is None:
+        raise _invalid(name, "Give a time as ISO 8601 has it, such as 2026-01-31T12:00:00Z.")
+    return Millis(min(max(at, EARLIEST), LATEST))
 
 
 def list_short(request: Request, parts: StatusParts) -> Response:
@@ -106,12 +126,18 @@ def _fitting(listed: Listed, view: Callable[[Job], View]) -> tuple[list[dict[str
     return documents, listed.cursor
 
 
-def _list(request: Request, parts: StatusParts, among: dict[str, list[str]], batch_id: str | None = None) -> Listed:
+def _list(
+    request: Request,
+    parts: StatusParts,
+    among: dict[str, list[str]],
+    batch_id: str | None = None,
+    between: tuple[JobId, JobId] | None = None,
+) -> Listed:
     cursor = request.query.get("cursor")
     if cursor and not is_job_id(cursor):
         raise _invalid("cursor", "Take it from the page before, as it is.")
     batch = JobId(batch_id) if batch_id else None
-    return parts.jobs.page(request.account.tenant, limit=PAGE, after=cursor, among=among, batch=batch)
+    return parts.jobs.page(request.account.tenant, limit=PAGE, after=cursor, among=among, batch=batch, between=between)
 
 
 def _find(request: Request, parts: StatusParts, kind: Kind | None = None) -> Job:

@@ -130,7 +130,7 @@ def _cold_rows(found: Mapping[str, Any]) -> Iterator[str]:
             *(f"{one[who]['cpu_ms']:.0f}" for who in ALL),
             f"{one['to_peer']:.2f}{most}",
             f"{one['to_floor']:.2f}",
-            f"{found['runtime'][name]['to_peer']:.2f}",
+            f"{found['runtime'][name]['to_peer']:.2f}" if name in found["runtime"] else "",
             f"{one['ours']['resident_mb']:.0f}",
             f"{one['ours']['modules']:.0f}",
         ]

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from infra.bench import places
 from infra.bench.starts import ratio
-from infra.bench.subjects import ALL, PEERS, Subject
+from infra.bench.subjects import ALL, Subject
+from infra.bench.targets import OF_PEER
 from tests.artifact.running import RUNTIME, invoke
 
 if TYPE_CHECKING:
     from infra.bench.subjects import Who
 
-ROUNDS = 3
+ROUNDS = 2
 
 
 def measure(subject: Subject, rounds: int = ROUNDS) -> dict[str, Any]:
     """Give the milliseconds from the first event to its answer, in which the runtime starts; a round is left out."""
-    found: dict[str, dict[Who, list[float]]] = {name: {who: [] for who in ALL} for name in PEERS}
+    found: dict[str, dict[Who, list[float]]] = {name: {who: [] for who in ALL} for name in OF_PEER}
     for number in range(rounds + 1):
         for name, by_who in found.items():
             for who in ALL:

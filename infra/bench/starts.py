@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from infra.bench.subjects import Who
 
 FIRST = Path(__file__).parent / "first.py"
-ROUNDS = 7
+ROUNDS = 5
 TRIES = 4
 WARM = 40  # invocations of a process, after its first
 WARM_FUNCTIONS = ("submit", "webhook", "status")

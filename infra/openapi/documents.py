@@ -345,8 +345,10 @@ class UploadForm(TypedDict):
 class FileForm(TypedDict):
     """A file as Replicate's clients send it."""
 
-    content: Annotated[str, WithJsonSchema({"type": "string", "format": "binary", "minLength": 1})]
-    filename: NotRequired[str]
+    content: Annotated[
+        str, WithJsonSchema({"type": "string", "format": "binary", "minLength": 1, "description": "The file."})
+    ]
+    filename: NotRequired[Annotated[str, Field(description="Its name, instead of that of the part.")]]
     type: NotRequired[Annotated[str, Field(description="Without effect: what a file is, is told from its bytes.")]]
     metadata: NotRequired[
         Annotated[str, Field(description="A JSON object.", json_schema_extra={"contentMediaType": "application/json"})]

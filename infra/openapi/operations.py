@@ -131,6 +131,9 @@ IF_NONE_MATCH = Input("If-None-Match", "The `ETag` that is known: then the answe
 # What is empty is not given.
 ID_OR_EMPTY: Schema = {"type": "string", "anyOf": [{"pattern": JOB_ID}, {"maxLength": 0}]}
 CURSOR = Input("cursor", "Where the page begins: as the page before says.", ID_OR_EMPTY, "query")
+TIME_OR_EMPTY: Schema = {"type": "string", "anyOf": [{"format": "date-time"}, {"maxLength": 0}]}
+CREATED_AFTER = Input("created_after", "Only what was created at this time or later.", TIME_OR_EMPTY, "query")
+CREATED_BEFORE = Input("created_before", "Only what was created before this time.", TIME_OR_EMPTY, "query")
 NAME_CURSOR = Input("cursor", "Where the page begins: as the page before says.", where="query")
 BATCH_ID = Input("batch_id", "Only jobs of this batch.", ID_OR_EMPTY, "query")
 STATUS = Input(
@@ -290,7 +293,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "List predictions",
         Tag.REPLICATE,
         _page(documents.PredictionPage),
-        (CURSOR,),
+        (CREATED_AFTER, CREATED_BEFORE, CURSOR),
         (Code.INVALID_INPUT,),
     ),
     "GET /v1/trainings/{job_id}": Operation(

@@ -18,7 +18,11 @@ KEYS = {
 }
 _REPLICATE = "https://api.replicate.com"
 _KEY_BYTES = 32
-_WHEN = "A process of a function reads its secrets once, when it starts: some use the former ones for hours."
+_IN_A_MINUTE = "The function that verifies webhooks takes it within a minute."
+_IN_HOURS = (
+    "A process of a function reads this once, when it starts: some use the former one for hours. "
+    "To have all of them start anew, deploy with another LogLevel."
+)
 
 app = group("What only the functions may know.")
 
@@ -87,7 +91,7 @@ def rotate(
             ops.screen.confirm(f"Replace the {secret}? Then {KEYS[secret]}.", yes=yes)
             done[secret.value] = place.put(secret, random.token_urlsafe(_KEY_BYTES))
     _show(ops, place, done)
-    ops.screen.say(_WHEN)
+    ops.screen.say(_IN_A_MINUTE if secret is Secret.WEBHOOK else _IN_HOURS)
 
 
 class _Place:

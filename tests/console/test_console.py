@@ -64,6 +64,14 @@ def test_a_wrong_key_is_refused_in_words(visit: Visit) -> None:
     expect(visit.page.get_by_role("alert")).to_contain_text("This API key is not valid")
 
 
+@pytest.mark.parametrize("key", ["aft_demo_…", "aft_demo_\u200b1234", "two words"])
+def test_what_cannot_be_a_key_is_said_to_be_none(visit: Visit, key: str) -> None:
+    visit.open()
+    visit.page.get_by_label("API key").fill(key)
+    visit.page.get_by_role("button", name="Sign in").click()
+    expect(visit.page.get_by_role("alert")).to_contain_text("This is no API key")
+
+
 def test_a_key_that_is_no_longer_taken_signs_out(console: Visit) -> None:
     console.page.route("**/v1/predictions", lambda route: route.fulfill(status=401, json={"detail": "no"}))
     console.go("History")
@@ -190,6 +198,21 @@ def test_a_request_whose_answer_is_lost_is_not_paid_twice(console: Visit, tenant
     assert len(local.jobs_of(tenant)) == 1
 
 
+def test_a_job_that_was_taken_but_could_not_be_shown_is_not_paid_twice(
+    console: Visit, tenant: Tenant, local: Local
+) -> None:
+    console.choose(SCHNELL)
+    console.prompt(HARBOUR)
+    console.page.route("**/v1/predictions/*", lambda route: route.abort())
+    create = console.form.get_by_role("button", name="Create")
+    create.click()
+    expect(console.form.get_by_role("alert").filter(has_text="cannot be reached")).to_be_visible()
+    console.page.unroute("**/v1/predictions/*")
+    create.click()
+    console.see_images(console.entry(HARBOUR), 1)
+    assert len(local.jobs_of(tenant)) == 1
+
+
 @pytest.mark.usefixtures("held")
 def test_a_job_that_runs_is_canceled(console: Visit, tenant: Tenant, local: Local) -> None:
     console.choose(SCHNELL)
@@ -311,6 +334,58 @@ def test_a_deleted_job_is_gone(console: Visit, tenant: Tenant, local: Local) -> 
     assert tenant.http.get(f"/predictions/{job.id}").status_code == 404
 
 
+def test_deleting_asks_first_and_enter_alone_keeps_the_job(console: Visit, tenant: Tenant, local: Local) -> None:
+    (job,) = local.end([tenant.generate(HARBOUR)])
+    console.open(f"#{job.id}")
+    console.page.get_by_role("button", name="Delete").click()
+    expect(console.page.get_by_role("button", name="Keep it")).to_be_focused()
+    console.page.keyboard.press("Enter")
+    expect(console.page.get_by_role("dialog")).to_have_count(0)
+    assert tenant.http.get(f"/predictions/{job.id}").status_code == 200
+
+
+def test_a_job_that_was_deleted_elsewhere_is_simply_gone(console: Visit, tenant: Tenant, local: Local) -> None:
+    (job,) = local.end([tenant.generate(HARBOUR)])
+    console.open(f"#{job.id}")
+    expect(console.page.get_by_role("button", name="Delete")).to_be_visible()
+    tenant.http.delete(f"/predictions/{job.id}").raise_for_status()
+    console.page.get_by_role("button", name="Delete").click()
+    console.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(console.page.locator("#toast")).to_have_text("Deleted.")
+    expect(console.page.get_by_text("Nothing here yet")).to_be_visible()
+
+
+def test_a_job_that_nobody_waits_for_any_more_disturbs_no_other_page(
+    console: Visit, tenant: Tenant, local: Local
+) -> None:
+    (job,) = local.end([tenant.generate(HARBOUR)])
+    console.go("API")
+    expect(console.page.locator("details.operation").first).to_be_visible()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    console.page.route(f"**/v1/predictions/{job.id}", hold)
+    console.page.evaluate("id => { location.hash = id }", job.id)
+    expect(console.page.get_by_role("heading", name="Loading…")).to_be_visible()
+    console.go("API")
+    with console.page.expect_response(f"**/v1/predictions/{job.id}"):
+        held.pop().continue_()
+    console.go("History")
+    expect(console.card(HARBOUR)).to_be_visible()
+
+
+def test_how_long_ago_something_was_does_not_stand_still(visit: Visit, tenant: Tenant, local: Local) -> None:
+    local.end([tenant.generate(HARBOUR)])
+    visit.page.clock.install()
+    visit.sign_in(tenant.key)
+    time = visit.entry(HARBOUR).locator("time")
+    expect(time).to_contain_text(re.compile("just now|m ago"))
+    visit.page.clock.fast_forward("03:00:00")
+    expect(time).to_have_text(re.compile("3h ago"))
+
+
 def test_earlier_jobs_are_browsed_and_filtered(console: Visit, tenant: Tenant, local: Local) -> None:
     local.end(
         [
@@ -325,6 +400,10 @@ def test_earlier_jobs_are_browsed_and_filtered(console: Visit, tenant: Tenant, l
     expect(console.card("a first harbour")).to_contain_text("2 images")
     console.see_images(console.card("a second harbour"), 1)
     expect(console.card("a third nsfw-all")).to_contain_text("Failed")
+    meta = console.card("a second harbour").locator(".meta")
+    line = meta.evaluate("element => element.clientHeight")
+    meta.locator("span").first.evaluate("element => element.append(' of a very long name')")
+    assert meta.evaluate("element => element.clientHeight") == line
     filters = console.page.get_by_role("form", name="Filter")
     filters.get_by_label("Status").select_option("succeeded")
     expect(console.page.locator("#cards li")).to_have_count(2)
@@ -523,4 +602,7 @@ def test_every_operation_can_be_unfolded(visit: Visit) -> None:
         operation.locator("summary").first.click()
         expect(operation.get_by_role("heading", name="Answers")).to_be_visible()
     assert "[object" not in visit.page.locator("#page-api").inner_text()
-    assert "undefined" not in visit.page.locator("#page-api").inner_text()
+    words = visit.page.locator("#page-api").inner_text()
+    assert "undefined" not in words
+    assert "`" not in words
+    assert all(int(number) <= 2**53 for number in re.findall(r"\d{16,}", words))

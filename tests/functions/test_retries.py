@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from shared.identifiers import new_job_id
 from shared.job import Job, Millis, Status
@@ -36,6 +37,22 @@ def test_a_retry_is_given_the_job_of_its_request_and_charged_nothing(caller: Cal
     assert (again.status, again.json["id"]) == (201, first.json["id"])
     assert again.json["afterimage"]["reused"] is True
     assert caller.account == before
+    assert len(caller.replicate.created) == 1
+
+
+def test_a_retry_that_is_faster_than_the_index_looks_again(caller: Caller) -> None:
+    """DynamoDB's indexes follow their table; neither moto nor MiniStack lags."""
+    first = create(caller, 0)
+    looks: list[str] = []
+
+    def lag(**_: Any) -> Any:
+        looks.append("look")
+        empty: Any = {"Items": [], "Count": 0, "ScannedCount": 0}
+        return (AWSResponse("", 200, {}, None), empty) if len(looks) == 1 else None  # type: ignore[arg-type]
+
+    with listening(caller.world, "before-call.dynamodb.Query", lag):
+        assert create(caller, 1).json["id"] == first.json["id"]
+    assert len(looks) == 2
     assert len(caller.replicate.created) == 1
 
 

@@ -302,6 +302,44 @@ def test_pages_lead_to_each_other_by_whole_urls(world: World) -> None:
     assert rest["next_cursor"] is None
 
 
+def test_replicates_list_is_narrowed_by_time_as_its_clients_ask(world: World) -> None:
+    old, middle, new = (world.put(recent(created_at=Millis(n * 1_000))).id for n in (1, 2, 3))
+
+    def found(query: str) -> list[str]:
+        return [one["id"] for one in get(world, f"/v1/predictions?{query}").json["results"]]
+
+    assert found("created_after=1970-01-01T00:00:02Z") == [new, middle]
+    assert found("created_before=1970-01-01T00:00:02Z") == [old]
+    assert found("created_after=1970-01-01T00:00:02Z&created_before=1970-01-01T00:00:03Z") == [middle]
+    assert found("created_after=1970-01-01T01:00:02.001%2B01:00") == [new]
+    assert found("created_before=1970-01-01T00:00:00&created_after=1970-01-01") == []
+    assert found("created_after=9999-12-31T23:59:59Z") == found("created_before=0001-01-01T00:00:00%2B23:59") == []
+    assert found("created_after=&created_before=") == [new, middle, old]
+
+
+def test_the_pages_of_a_list_that_is_narrowed_are_narrowed_too(world: World) -> None:
+    one = world.put(recent(created_at=Millis(1)))
+    ids = several(world, 101)
+    narrowed = "created_after=1970-01-01T00:00:01%2B00:00"
+    first = get(world, f"/v1/predictions?{narrowed}").json
+    second = get(world, first["next"].removeprefix(ORIGIN)).json
+    assert [each["id"] for each in first["results"] + second["results"]] == ids
+    assert one.id not in ids
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize("name", ["created_after", "created_before"])
+@pytest.mark.parametrize("given", ["yesterday", "1764547200", "2026-02-30T00:00:00Z", "%00"])
+def test_a_time_that_is_none_is_refused(world: World, name: str, given: str) -> None:
+    answered = get(world, f"/v1/predictions?{name}={given}")
+    check_problem(answered, 422, "invalid_input", instance="/v1/predictions", fields={name})
+
+
+def test_a_cursor_that_is_none_is_refused_also_where_nothing_could_be_found(world: World) -> None:
+    answered = get(world, "/v1/predictions?created_before=2020-01-01&created_after=2021-01-01&cursor=x")
+    check_problem(answered, 422, "invalid_input", instance="/v1/predictions", fields={"cursor"})
+
+
 def test_the_short_list_is_filtered_in_replicates_words(world: World) -> None:
     waiting = [*several(world, 1, status=Status.QUEUED), *several(world, 1, status=Status.STARTING)]
     working = [*several(world, 1, status=Status.PROCESSING), *several(world, 1, status=Status.STORING)]

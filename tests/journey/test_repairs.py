@@ -393,7 +393,12 @@ def test_cancels_that_race_with_the_end_leave_what_was_made_and_nothing_else(
     jobs = local.end([job_id for job_id, _ in raced])
     assert {answer.status_code for _, answer in raced} == {200}
     for job in jobs:
-        (prediction,) = replicate.predictions_of(job.id)
+        predictions = replicate.predictions_of(job.id)
+        if not predictions:
+            # What comes late on a busy machine is queued, and canceled there.
+            assert (job.status, job.files) == ("canceled", ())
+            continue
+        (prediction,) = predictions
         assert prediction["status"] == job.status
         # Replicate may be canceled between the image and its end: then the image is paid for, and kept.
         made = replicate.document(prediction["id"])["output"]

@@ -175,7 +175,7 @@ def test_requests_are_throttled_before_any_function_runs() -> None:
     rate, burst = (TEMPLATE["Parameters"][settings[f"Throttling{name}Limit"]["Ref"]] for name in ("Rate", "Burst"))
     assert 0 < rate["MinValue"] <= rate["Default"] <= 1_000
     assert rate["Default"] <= burst["Default"] <= 2_000
-    assert 0 < burst["MinValue"]
+    assert burst["MinValue"] > 0
 
 
 def test_only_replicates_webhooks_are_throttled_apart_so_that_callers_do_not_crowd_them_out() -> None:

@@ -141,7 +141,9 @@ def test_after_its_job_is_deleted_a_link_opens_nothing(world: World) -> None:
     assert world.request("DELETE", f"/v1/predictions/{one.id}", key=world.keys[ALICE]).status == 204
     for _ in range(2):
         url = link(one)
-        check_problem(world.request("GET", url), 410, "files_expired", instance=urlsplit(url).path)
+        refused = world.request("GET", url)
+        check_problem(refused, 410, "files_expired", instance=urlsplit(url).path)
+        assert "can still be read" not in refused.json["detail"]
         assert world.archive() == []
     page = world.s3.list_objects_v2(Bucket=world.bucket, Prefix=prefix_of(one))
     assert page["KeyCount"] == 0

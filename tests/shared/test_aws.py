@@ -21,6 +21,7 @@ from botocore.config import Config
 
 from shared import services
 from shared.aws import TRIES, Credentials, JsonClient, ObjectClient, Surroundings, sender, surroundings
+from shared.outages import is_outage
 from tests.support.loopback import Answer, Call, serving
 from tests.support.world import World, aws_session, fresh_wiring
 
@@ -465,10 +466,12 @@ def test_requests_are_sent_over_one_connection_and_not_waited_for_too_long() -> 
         around = AROUND._replace(endpoint_url=origin)
         client = JsonClient("dynamodb", around, sender(connect_s=1, read_s=0.2), tries=1)
         assert client.get_item(TableName="fast") == {"Item": {}}
-        with pytest.raises(aws.ReadTimeoutError):
+        with pytest.raises(aws.HTTPClientError) as slow:
             client.get_item(TableName="slow")
-    with pytest.raises(aws.EndpointConnectionError):
+    with pytest.raises(aws.HTTPClientError) as gone:
         client.get_item(TableName="gone")
+    assert is_outage(slow.value)
+    assert is_outage(gone.value)
 
 
 def test_functions_have_the_clients_that_start_fast_and_operators_boto3s(monkeypatch: pytest.MonkeyPatch) -> None:

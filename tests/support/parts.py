@@ -173,6 +173,7 @@ class Parts:
             secret_inputs=SecretInputs(lambda: boto3.client("kms"), world.physical["InputKey"]),
             retention_days=retention_days,
             now=world.clock,
+            sleep=world.sleeps.append,
         )
 
     def dispatcher(self) -> Dispatcher:

@@ -1,7 +1,7 @@
 /* The page as a whole: signing in and out, which page is shown, the account, the theme, and the connection. */
 
 import { call, Problem, signedIn, signIn, signOut } from "./api.js";
-import { byId, h, icon, money, short, toast } from "./dom.js";
+import { ago, byId, h, icon, money, short, toast } from "./dom.js";
 import { clearForm, prefill, showForm, startFrom, tellBudget } from "./form.js";
 import { showGuide } from "./guide.js";
 import { clearHistory, showHistory } from "./history.js";
@@ -88,10 +88,16 @@ byId("signin").addEventListener("submit", async (event) => {
   const field = byId("key");
   const button = event.target.querySelector("button");
   byId("key-error").textContent = "";
-  if (!field.value.trim()) return void (byId("key-error").textContent = "Paste your API key here.");
+  const given = field.value.trim();
+  // What no header can carry would look like a service that cannot be reached.
+  const finding = !given ? "Paste your API key here." : /[^!-~]/.test(given) ? "This is no API key: it holds a space, or a character that keys do not have." : "";
+  if (finding) {
+    byId("key-error").textContent = finding;
+    return field.focus();
+  }
   button.textContent = "Signing in…";
   try {
-    const account = await signIn(field.value.trim());
+    const account = await signIn(given);
     field.value = "";
     showAccount(account);
     enter();
@@ -144,6 +150,7 @@ window.addEventListener("refused-key", () => leave("This key is no longer taken.
 // What was asked with a key that has been signed out ends quietly.
 window.addEventListener("unhandledrejection", (event) => {
   if (event.reason?.name === "AbortError") event.preventDefault();
+  else if (event.reason instanceof Problem) toast(`${event.reason.title}. ${event.reason.detail}`);
   else toast("Something went wrong on this page. Loading it again may help.");
 });
 
@@ -211,6 +218,12 @@ function tellConnection(isThere) {
 window.addEventListener("reachable", ({ detail }) => tellConnection(detail));
 window.addEventListener("offline", () => tellConnection(false));
 window.addEventListener("online", () => tellConnection(true));
+
+/* ---- The time ---- */
+
+setInterval(() => {
+  for (const one of document.querySelectorAll("time")) one.textContent = ago(one.dateTime);
+}, 30_000);
 
 /* ---- Begin ---- */
 

@@ -65,8 +65,8 @@ export function confirmed(question, yes) {
     h(
       "form.row",
       { method: "dialog" },
-      h("button.quiet", { value: "no" }, "Keep it"),
-      h("button.danger", { value: "yes", autofocus: true }, yes),
+      h("button.quiet", { value: "no", autofocus: true }, "Keep it"),
+      h("button.danger", { value: "yes" }, yes),
     ),
   );
   document.body.append(dialog);
@@ -89,7 +89,7 @@ export function money(usd) {
 }
 
 const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
-const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "narrow" });
 
 export function ago(iso) {
   const seconds = (Date.now() - Date.parse(iso)) / 1000;

@@ -289,8 +289,8 @@ async function submit() {
   setSending(true);
   try {
     const answer = await call("POST", path, { body, headers: { "Idempotency-Key": unanswered.key } });
-    unanswered = null;
     await show(answer, kind);
+    unanswered = null; // only now: what was taken but could not be shown is met again, not paid for again
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (!error.retryable) unanswered = null;

@@ -70,8 +70,9 @@ export async function showGuide(wanted) {
       {},
       [
         ["Never pay twice", "Send an Idempotency-Key with whatever starts something: a repetition meets the same job."],
-        ["Wait", "Prefer: wait holds the answer until the job has ended, for 25 seconds at most. Otherwise ask again when poll_after, or Retry-After, says so."],
-        ["Files", "Their links are signed and need no key. They lead to a fresh download; read the job again when a link is too old."],
+        ["Wait", "Prefer: wait holds the answer until the job has ended, for 25 seconds at most unless the operator says otherwise. Else ask again when poll_after, or Retry-After, says so."],
+        ["Clients that do not poll", "AI SDK 6 fails on whatever takes longer than it may wait. The README has a fetch for it, pollingFetch, which also keeps repeats from being paid twice."],
+        ["Files", "Their links are signed and need no key. Read the job again when a link is too old: it has new ones."],
         ["Errors", "Every refusal is a problem document (RFC 9457) with a stable code, whether it can be retried, and a request id to quote."],
       ].map(([term, words]) => h("div", {}, h("dt", {}, term), h("dd", {}, words))),
     ),

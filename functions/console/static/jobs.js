@@ -233,11 +233,15 @@ async function cancel(job) {
 async function remove(job) {
   if (!(await confirmed("Delete this job with all its files? This cannot be undone.", "Delete"))) return;
   await attempt(async () => {
-    await call("DELETE", `/v1/${kindOf(job)}/${job.id}`);
+    try {
+      await call("DELETE", `/v1/${kindOf(job)}/${job.id}`);
+    } catch (error) {
+      if (error.status !== 404) throw error; // it is gone already: deleted in another tab, or by a program
+    }
     forget(job.id);
     toast("Deleted.");
     location.hash = "#history";
-  }, { 404: "Deleting is not offered by this version of the service.", 409: "Its files are still being put away: try again in a moment." });
+  }, { 409: "Its files are still being put away: try again in a moment." });
 }
 
 async function download(file, name) {
@@ -272,11 +276,12 @@ export async function openJob(id) {
     const job = known.get(id) ?? (await readJob(id));
     if (open === id) keep(job);
   } catch (error) {
-    if (!(error instanceof Problem) || open !== id) throw error;
+    if (!(error instanceof Problem)) throw error;
+    if (open !== id) return;
     const words = error.status === 404 ? "There is no such job, or it is not yours." : error.title;
     page.replaceChildren(backLink(), heading(words), error.status === 404 ? "" : problemBox(error));
   }
-  byId("job-title").focus({ preventScroll: true });
+  if (open === id) byId("job-title").focus({ preventScroll: true });
 }
 
 export function closeJob() {

@@ -82,7 +82,7 @@ function described(one) {
 function answered(status, { description, content = {} }) {
   const schema = content["application/problem+json"]?.schema ?? content["application/json"]?.schema;
   const codes = content["application/problem+json"]?.schema.properties.code.enum ?? [];
-  const words = h("span", {}, h(`b.status.of-${status[0]}`, {}, status), codes.length ? codes.map((each) => h("code", {}, each)) : description);
+  const words = h("span", {}, h(`b.status.of-${status[0]}`, {}, status), codes.length ? codes.map((each) => h("code", {}, each)) : written(description));
   if (!schema || codes.length) return h("p.answer", {}, words);
   return h("details.answer", {}, h("summary", {}, words), fieldsOf(schema, { rare: "not always there", usual: "" }));
 }
@@ -164,7 +164,8 @@ function typeOf(schema) {
   }
   if (whole.type === "array") return `list of ${typeOf(whole.items ?? {})}`;
   if (whole.called && whole.properties) return whole.called;
-  const { minimum, maximum } = whole;
+  // Beyond what JavaScript counts exactly, a bound would be shown as another number.
+  const [minimum, maximum] = [whole.minimum, whole.maximum].map((bound) => (Math.abs(bound) <= Number.MAX_SAFE_INTEGER ? bound : undefined));
   const bounds = minimum !== undefined && maximum !== undefined ? ` from ${minimum} to ${maximum}` : minimum !== undefined ? ` from ${minimum}` : "";
   return `${whole.format === "uri" ? "URL" : (whole.type ?? "anything")}${bounds}`;
 }

@@ -72,6 +72,15 @@ def test_a_key_is_replaced_alone_and_not_shown(afterimage: Afterimage, name: str
     assert left == {key: value for key, value in SECRETS.items() if key != name}
 
 
+@pytest.mark.parametrize(
+    ("command", "when"),
+    [("webhook", "within a minute"), ("token --token r8_new", "for hours"), ("link-key --yes", "for hours")],
+)
+def test_it_is_said_when_functions_take_it(afterimage: Afterimage, upstream: Upstream, command: str, when: str) -> None:
+    upstream.tokens = {*upstream.tokens, "r8_new"}
+    assert when in afterimage("secrets", "rotate", *command.split()).err
+
+
 def test_what_is_not_there_cannot_be_rotated(afterimage: Afterimage) -> None:
     forget("replicate-api-token")
     assert "`secrets set` makes it" in afterimage("secrets", "rotate", "webhook", status=1).err
