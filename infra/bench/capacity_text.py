@@ -191,8 +191,8 @@ is not said to be set has its default; tenants' own limits are taken to be high 
   {_time(singles["longest_unstored_s"])} ({singles["jobs"]["results_lost"]:,} lost); beyond {stored * 3600:,.0f} that wait,
   paid results are lost. Raise it together with `ReplicateRatePerMinute`, always.
 - **RequestsPerSecond** of {rate} lets {rate / (1 + demand["reads"]):.0f} jobs a second in ({1 + demand["reads"]} requests
-  each), and webhooks beside them, {demand["webhooks"]} a job, of {rate / demand["webhooks"]:.0f}. In that burst callers are
-  refused {singles["counts"].get("refused: " + simulation.STAGE, 0):,} times, webhooks
+  each), and beside them the webhooks of {rate / demand["webhooks"]:.0f} ({demand["webhooks"]} each). In that burst callers
+  are refused {singles["counts"].get("refused: " + simulation.STAGE, 0):,} times, webhooks
   {singles["counts"].get("webhooks refused", 0):,} times.
 - **One tenant** can have {1000 / units["account"]:,.0f} jobs a second by the write units of its account and of its
   partition of `by_tenant`. But two transactions at once on one item cancel each other: at {transaction * 1000:.0f} ms each
