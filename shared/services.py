@@ -71,6 +71,7 @@ if TYPE_CHECKING:
 
     type Outgoing = Callable[[Job], Mapping[str, Any]]
 
+SECRET_TRIES = 8  # three seconds, on average
 SECRETS_KEPT_S = 60.0  # by a process, of those that are replaced while it lives
 OUTPUT_SECONDS = 60.0  # for one output: archive runs 300 s at most
 COPIES_AT_ONCE = 4  # of a job's outputs
@@ -87,9 +88,7 @@ class _Pace(NamedTuple):
 # Three tries fit well into the time of every function, also of one that has already waited for Replicate.
 _STEADY = _Pace(2, 3, 3)
 _HASTY = _Pace(1, 1, 1)  # for what is not worth a wait
-_PATIENT = _Pace(
-    2, 3, 6
-)  # for the Parameter Store, which answers 40 a second, and is asked by every process that starts
+_PATIENT = _Pace(2, 3, SECRET_TRIES)  # for the Parameter Store, which answers 40 a second, to all that start
 _FOR_FILES = _Pace(2, 30, 3)
 
 
@@ -195,6 +194,7 @@ def submit() -> SubmitParts:
     from shared.submission import Submission
 
     settings = SubmitSettings.load(os.environ)
+    _read_ahead(settings.link_key_parameter, settings.callback_key_parameter, settings.replicate_token_parameter)
     file_inputs = _file_inputs(settings, _links(settings))
     secret_inputs = _secret_inputs(settings.input_key_id)
     parts = _start_parts(
@@ -237,6 +237,7 @@ def dispatch() -> Dispatcher:
     from shared.dispatching import Dispatcher
 
     settings = DispatchSettings.load(os.environ)
+    _read_ahead(settings.callback_key_parameter, settings.replicate_token_parameter)
     outgoing = _outgoing(_file_inputs(settings, None), _secret_inputs(settings.input_key_id))
     callback_key = secret(settings.callback_key_parameter)
     parts = _start_parts(settings, outgoing=outgoing, callback_key=callback_key, username=settings.username)
@@ -250,6 +251,7 @@ def webhook() -> Intake:
     from shared.reports import Reports
 
     settings = WebhookSettings.load(os.environ)
+    _read_ahead(settings.webhook_secret_parameter, settings.callback_key_parameter)
     jobs = JobStore(_dynamo(), settings.jobs_table)
     return Intake(
         reports=Reports(
@@ -363,6 +365,7 @@ def cancel() -> CancelParts:
     from shared.canceling import Canceler
 
     settings = CancelSettings.load(os.environ)
+    _read_ahead(settings.link_key_parameter, settings.replicate_token_parameter)
     parts = _start_parts(settings)
     return CancelParts(
         settings=settings,
@@ -405,7 +408,7 @@ def _kept[T](read: Callable[[], T]) -> Callable[[], T]:
         if not found or time.monotonic() >= found[0][1] + SECRETS_KEPT_S:
             try:
                 value = read()
-            except (BotoCoreError, ClientError) as error:
+            except (BotoCoreError, ClientError, ValueError) as error:
                 if not found:
                     raise
                 log_unexpected("secret_not_read", error)
@@ -427,12 +430,30 @@ def webhook_keys(text: str) -> Sequence[bytes]:
 
 
 def secret(name: str) -> str:
-    """Read a SecureString of the Parameter Store; each part of a function does so once."""
-    answer = _ssm().get_parameter(Name=name, WithDecryption=True)
-    value = answer["Parameter"]["Value"].strip()
-    if not value:
-        raise ValueError(f"the secret {name} is empty")
-    return value
+    """Read a SecureString of the Parameter Store; each part of a function does so once.
+
+    Raises:
+        ValueError: it is empty, or not there.
+    """
+    return _ahead().pop(name, None) or _read_secrets(name)[name]
+
+
+@cache
+def _ahead() -> dict[str, str]:
+    return {}
+
+
+def _read_ahead(*names: str) -> None:
+    """Read all secrets of a function in one call: the Parameter Store answers 40 a second, to all that start."""
+    _ahead().update(_read_secrets(*names))
+
+
+def _read_secrets(*names: str) -> Mapping[str, str]:
+    answer = _ssm().get_parameters(Names=list(names), WithDecryption=True)
+    found = {one["Name"]: one["Value"].strip() for one in answer["Parameters"]}
+    if missing := [name for name in names if not found.get(name)]:
+        raise ValueError(f"empty, or not there: {', '.join(missing)}")
+    return found
 
 
 def _starts_nothing(job: Job) -> NoReturn:
@@ -636,6 +657,7 @@ def _boto3_client(service: Any, pace: _Pace) -> Any:  # noqa: ANN401
     return boto3.client(service, config=config)
 
 
+@cache
 def _links(settings: LinkSettings) -> FileLinks:
     from shared.links import FileLinks
 

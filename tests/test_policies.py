@@ -29,7 +29,7 @@ TABLE = {
         dynamodb:BatchGetItem,GetItem AccountsTable rows account#*,key#*,models#*,destination#*,upstream#replicate
         dynamodb:PutItem,UpdateItem AccountsTable rows account#*,destination#*,upstream#replicate
         sqs:SendMessage DispatchQueue,ArchiveQueue
-        ssm:GetParameter replicate-api-token,callback-key,link-key
+        ssm:GetParameters replicate-api-token,callback-key,link-key
         s3:PutObject Bucket/inputs/*
         s3:GetObject Bucket/inputs/*,Bucket/jobs/*,Bucket/uploads/*
         kms:Encrypt,Decrypt InputKey with job,tenant
@@ -42,7 +42,7 @@ TABLE = {
         dynamodb:GetItem AccountsTable rows upstream#replicate
         dynamodb:UpdateItem AccountsTable rows account#*,upstream#replicate
         sqs:SendMessage ArchiveQueue
-        ssm:GetParameter replicate-api-token,callback-key
+        ssm:GetParameters replicate-api-token,callback-key
         s3:GetObject Bucket/inputs/*,Bucket/jobs/*,Bucket/uploads/*
         kms:Decrypt InputKey with job,tenant
         logs:CreateLogStream,PutLogEvents DispatchLogs
@@ -50,7 +50,7 @@ TABLE = {
     "WebhookRole": """
         dynamodb:PutItem,UpdateItem JobsTable rows job#*,prediction#*
         sqs:SendMessage ArchiveQueue,NotifyQueue
-        ssm:GetParameter replicate-webhook-secret,callback-key
+        ssm:GetParameters replicate-webhook-secret,callback-key
         logs:CreateLogStream,PutLogEvents WebhookLogs
         xray:PutTraceSegments,PutTelemetryRecords *
     """,
@@ -62,7 +62,7 @@ TABLE = {
         s3:GetObject Bucket/jobs/*
         s3:PutObject Bucket/jobs/* unless-there
         s3:ListBucket Bucket below jobs/*
-        ssm:GetParameter replicate-api-token
+        ssm:GetParameters replicate-api-token
         s3:DeleteObjectVersion Bucket/jobs/*,Bucket/inputs/*
         s3:ListBucketVersions Bucket below jobs/*,inputs/*
         logs:CreateLogStream,PutLogEvents ArchiveLogs
@@ -72,21 +72,21 @@ TABLE = {
         dynamodb:GetItem JobsTable rows job#*,heard#*
         dynamodb:GetItem AccountsTable rows account#*
         dynamodb:UpdateItem JobsTable rows heard#*
-        ssm:GetParameter link-key
+        ssm:GetParameters link-key
         logs:CreateLogStream,PutLogEvents NotifyLogs
     """,
     "StatusRole": """
         dynamodb:BatchGetItem,GetItem JobsTable rows job#*
         dynamodb:Query JobsTable/index/by_tenant
         dynamodb:BatchGetItem,GetItem AccountsTable rows account#*,key#*
-        ssm:GetParameter link-key
+        ssm:GetParameters link-key
         logs:CreateLogStream,PutLogEvents StatusLogs
         xray:PutTraceSegments,PutTelemetryRecords *
     """,
     "CatalogRole": """
         dynamodb:GetItem,PutItem JobsTable rows catalog#*
         dynamodb:BatchGetItem,GetItem AccountsTable rows account#*,key#*,spending#*,models#*,destination#*
-        ssm:GetParameter replicate-api-token
+        ssm:GetParameters replicate-api-token
         logs:CreateLogStream,PutLogEvents CatalogLogs
         xray:PutTraceSegments,PutTelemetryRecords *
     """,
@@ -97,7 +97,7 @@ TABLE = {
         dynamodb:BatchGetItem AccountsTable rows account#*,key#*
         s3:GetObject Bucket/jobs/*
         s3:DeleteObject,GetObject,PutObject Bucket/uploads/*
-        ssm:GetParameter link-key
+        ssm:GetParameters link-key
         logs:CreateLogStream,PutLogEvents FilesLogs
         xray:PutTraceSegments,PutTelemetryRecords *
     """,
@@ -109,7 +109,7 @@ TABLE = {
         dynamodb:BatchGetItem AccountsTable rows account#*,key#*
         dynamodb:UpdateItem AccountsTable rows account#*
         sqs:SendMessage ArchiveQueue
-        ssm:GetParameter replicate-api-token,link-key
+        ssm:GetParameters replicate-api-token,link-key
         logs:CreateLogStream,PutLogEvents CancelLogs
         xray:PutTraceSegments,PutTelemetryRecords *
     """,
@@ -119,7 +119,7 @@ TABLE = {
         dynamodb:PutItem,UpdateItem JobsTable rows job#*,prediction#*
         dynamodb:UpdateItem AccountsTable rows account#*,spending#*
         sqs:SendMessage DispatchQueue,ArchiveQueue,ReconcileDeadLetterQueue
-        ssm:GetParameter replicate-api-token
+        ssm:GetParameters replicate-api-token
         logs:CreateLogStream,PutLogEvents ReconcileLogs
     """,
     "ReconcileScheduleRole": """

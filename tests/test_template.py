@@ -64,7 +64,7 @@ def test_a_function_may_read_exactly_the_secrets_that_its_variables_name(functio
     readable = {
         resource["Fn::Sub"].partition(":parameter")[2]
         for statement in statements(function)
-        if statement["Action"] == "ssm:GetParameter"
+        if statement["Action"] == "ssm:GetParameters"
         for resource in listed(statement["Resource"])
     }
     assert readable == named

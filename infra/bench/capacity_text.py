@@ -11,6 +11,7 @@ from infra.bench.bills import standing
 from infra.bench.ceilings import SECRET_PATIENCE_S, starts_at_once
 from infra.bench.scenarios import BILLS, LADDER
 from shared.dispatching import SPREAD_S
+from shared.services import SECRET_TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -201,11 +202,10 @@ is not said to be set has its default; tenants' own limits are taken to be high 
 - **The due index** takes {units["due"]} units a job, so that {code["shards"]} shards are full at
   {code["shards"] * 1000 / units["due"]:,.0f} jobs a second. So many just pass: `archive` takes {1000 * slower:.0f}
   ms longer than with {2 * code["shards"]}. **Double `SHARDS`** before.
-- **Cold starts**: `submit` reads {secrets} parameters one by one, SSM answers {quotas.SECRETS.limit:.0f} a second, and the
-  {simulation.SECRET_TRIES} tries of each wait {SECRET_PATIENCE_S:.1f} s together, on average. So {starts_at_once(secrets)}
+- **Cold starts**: `submit` reads its secrets in {secrets} call, SSM answers {quotas.SECRETS.limit:.0f} a second, and the
+  {SECRET_TRIES} tries of each wait {SECRET_PATIENCE_S:.1f} s together, on average. So {starts_at_once(secrets)}
   processes can start at once; {singles["counts"].get("refused: " + simulation.SECRETS, 0):,} requests of the 100,000
-  singles fail of it. **Use SSM's higher throughput**, or one `GetParameters` for all of a function's (then
-  {starts_at_once(1)}).
+  singles fail of it. For more **use SSM's higher throughput**.
 - **Callers who hold their request** (`Prefer: wait`) occupy an execution until the end: if all do, Lambda's
   {executions:,.0f} last for {held:,.0f} jobs a second instead of {executions / demand["execution_seconds"]:,.0f}, by
   arithmetic, at {prediction:g} s a prediction.

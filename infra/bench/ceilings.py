@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from infra.bench import quotas, simulation
 from infra.bench.demand import JOBS_TABLE
 from shared import aws
+from shared.services import SECRET_TRIES
 from shared.upstream_limit import WINDOW_MS
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 WINDOW_S = WINDOW_MS / 1000
 ROOM = 1.5  # what is set, to what is needed on average
 # What the tries of one GetParameter wait together, on average.
-SECRET_PATIENCE_S = sum(aws.FIRST_WAIT_S * 2**number for number in range(simulation.SECRET_TRIES - 1)) / 2
+SECRET_PATIENCE_S = sum(aws.FIRST_WAIT_S * 2**number for number in range(SECRET_TRIES - 1)) / 2
 MOST_AT_ONCE = 5_000  # what AWS lets RequestsAtOnce be
 
 

@@ -21,6 +21,7 @@ from shared import aws, dynamo, reconciling, schedule
 from shared.dispatching import SPREAD_S
 from shared.job_store import SHARDS
 from shared.prediction import OUTPUTS_LIVE_S
+from shared.services import SECRET_TRIES
 from shared.upstream_limit import BATCHES, MOST_LEASED, WINDOW_MS
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ type Process = Generator[simpy.Event, Any, Any]
 WINDOW_S = WINDOW_MS / 1000
 # What the tries of a transaction wait together, on average, before it is given up.
 PATIENCE_S = sum(min(dynamo.LONGEST_WAIT_S, dynamo.FIRST_WAIT_S * 2**number) for number in range(1, dynamo.TRIES)) / 2
-SECRET_TRIES = 6  # for each parameter, as `shared.services` sets it
 NOTICED_S = 1.0  # a wait that counts as meeting a limit
 FORGETTING_S = 60.0  # in which SQS forgets who used the consumers: an assumption, AWS publishes none
 WEBHOOK_RETRIES_S = (1, 2, 4, 8, 16, 32)  # about a minute, as Replicate's documentation says; the steps are assumed
@@ -273,8 +273,8 @@ class Run:
 class Simulation:
     """One load on one configuration."""
 
-    def __init__(self, demand: Demand, settings: Settings, load: Load, *, secrets: int = 3, seed: int = 1) -> None:
-        """`secrets` is how many parameters `submit` reads when it starts cold."""
+    def __init__(self, demand: Demand, settings: Settings, load: Load, *, secrets: int = 1, seed: int = 1) -> None:
+        """`secrets` is how many calls `submit` reads its parameters in when it starts cold."""
         self.run_ = Run()
         self._env = simpy.Environment()
         self._demand, self._settings, self._load = demand, settings, load

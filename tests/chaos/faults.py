@@ -31,7 +31,7 @@ READS = frozenset(
         "s3.list_objects_v2",
         "s3.get_object",
     }
-    | {"ssm.get_parameter", "replicate.get", "replicate.list"}
+    | {"ssm.get_parameters", "replicate.get", "replicate.list"}
 )
 TRANSACTION = "dynamodb.transact_write_items"
 UPDATE = "dynamodb.update_item"

@@ -300,9 +300,9 @@ class History:
 class _Ssm:
     """The secrets, which no scenario changes."""
 
-    def get_parameter(self, *, Name: str, WithDecryption: bool) -> Any:  # noqa: N803
+    def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> Any:  # noqa: N803
         assert WithDecryption
-        return {"Parameter": {"Value": SECRETS[Name.rpartition("/")[2]]}}
+        return {"Parameters": [{"Name": name, "Value": SECRETS[name.rpartition("/")[2]]} for name in Names]}
 
 
 def _clean(world: World) -> None:

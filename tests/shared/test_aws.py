@@ -47,7 +47,7 @@ REQUESTS: Sequence[tuple[str, str, Mapping[str, Any]]] = [
     ("sqs", "send_message", {"QueueUrl": "https://q", "MessageBody": "{}", "DelaySeconds": 3, "MessageGroupId": "g"}),
     ("sqs", "send_message_batch", {"QueueUrl": "https://q", "Entries": [{"Id": "0", "MessageBody": "{}"}]}),
     ("sqs", "change_message_visibility", {"QueueUrl": "https://q", "ReceiptHandle": "r", "VisibilityTimeout": 3}),
-    ("ssm", "get_parameter", {"Name": "/a", "WithDecryption": True}),
+    ("ssm", "get_parameters", {"Names": ["/a", "/b"], "WithDecryption": True}),
 ]
 
 
@@ -192,7 +192,7 @@ CALLS: Sequence[tuple[str, str, Mapping[str, Any]]] = [
         },
     ),
     ("sqs", "send_message", {"QueueUrl": "http://localhost/no-such-queue", "MessageBody": "{}"}),
-    ("ssm", "get_parameter", {"Name": "/afterimage/dev/link-key", "WithDecryption": True}),
+    ("ssm", "get_parameters", {"Names": ["/afterimage/dev/link-key", "/no/such"], "WithDecryption": True}),
     ("ssm", "get_parameter", {"Name": "/no/such/parameter"}),
 ]
 
@@ -204,8 +204,8 @@ def test_an_answer_is_the_one_that_boto3_gives(
     world.dynamodb.put_item(**PUT)  # type: ignore[arg-type]
     its = outcome(lambda: getattr(aws_session().client(service), operation)(**parameters))
     mine = outcome(lambda: getattr(ours(service), operation)(**parameters))
-    if service == "ssm" and "Parameter" in its:
-        its["Parameter"]["LastModifiedDate"] = its["Parameter"]["LastModifiedDate"].timestamp()  # JSON has no dates
+    for parameter in its.get("Parameters", []):
+        parameter["LastModifiedDate"] = parameter["LastModifiedDate"].timestamp()  # JSON has no dates
     if service == "sqs":
         # What SQS was called in XML, which boto3 goes on to say; nobody asks for it here.
         assert mine["Error"]["Code"] in its["Error"].get("Type", "") + its["Error"]["Code"] + "QueueDoesNotExist"
