@@ -103,7 +103,7 @@ def defaults_of_template() -> Settings:
 
 
 def secrets_of_submit() -> int:
-    """Give the calls in which `submit` reads its secrets when it starts cold; tests/functions/test_calls.py counts."""
+    """Give the calls in which `submit` reads its secrets when it starts cold; tests/functions/test_starts.py counts."""
     return 1
 
 

@@ -155,15 +155,3 @@ def test_a_webhook_that_is_not_replicates_makes_no_call(warm: Warm) -> None:
     for headers in ({"webhook-signature": "v1,AAAA"}, {"webhook-timestamp": "0"}):
         assert warm.world.webhook(job_id, prediction("p1", "succeeded"), headers=headers).status == 401
     assert warm.taken() == []
-
-
-def test_a_function_that_starts_reads_its_secrets_in_one_call() -> None:
-    with counted() as calls, deployed() as world, serving(FakeReplicate().respond) as origin:
-        world.parameters["ReplicateApiUrl"] = origin
-        made = world.request("POST", PATH, {"input": {"prompt": "a fox"}}, key=world.keys[ALICE])
-        assert [call for call in calls if call.startswith("ssm")] == ["ssm GetParameters"]
-        calls.clear()
-        world.request("POST", f"/v1/predictions/{made.json['id']}/cancel", key=world.keys[ALICE])
-        world.webhook(made.json["id"], prediction("p1", "processing"))
-        world.request("GET", f"/v1/predictions/{made.json['id']}", key=world.keys[ALICE])
-        assert [call for call in calls if call.startswith("ssm")] == ["ssm GetParameters"] * 3
