@@ -70,6 +70,24 @@ def with_conditional_writes(context: Callable[..., Context]) -> Callable[..., Co
     return of_write
 
 
+def with_each_parameter(resource: Callable[..., str], is_denied: Callable[..., object]) -> Callable[..., str]:
+    """Wrap what names the resource of a request: of several parameters of SSM, one that the caller may not read.
+
+    MiniStack judges one resource of a request, and AWS each of these. `is_denied` takes the headers, the action, the
+    region and a resource.
+    """
+
+    def of_each(service: str, *asked: Any) -> str:  # noqa: ANN401
+        _, _, headers, body, _, region, account = asked
+        names = _decoded(body).get("Names") if service == "ssm" else None
+        if not isinstance(names, list) or not names:
+            return resource(service, *asked)
+        arns = [f"arn:aws:ssm:{region}:{account}:parameter/{str(name).lstrip('/')}" for name in names]
+        return next((arn for arn in arns if is_denied(headers, "ssm:GetParameters", region, arn)), arns[0])
+
+    return of_each
+
+
 def _decoded(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body or b"{}")

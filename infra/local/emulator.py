@@ -20,6 +20,7 @@ from hypercorn.config import Config
 from infra.local.asgi import App, Receive, Scope, Send, answer, header
 from infra.local.conditions import (
     with_conditional_writes,
+    with_each_parameter,
     with_encryption_context,
     with_leading_keys,
     with_rows_of_the_table,
@@ -101,10 +102,17 @@ async def _serve(arguments: argparse.Namespace) -> None:
     # Imported after the variables above are known to be set: MiniStack reads them at import.
     from ministack.app import app  # noqa: PLC0415
     from ministack.core import iam_actions, iam_evaluator  # noqa: PLC0415
+    from ministack.core.router import extract_access_key_id  # noqa: PLC0415
     from ministack.services import apigateway  # noqa: PLC0415
     from ministack.services.cloudformation import changesets, engine, handlers  # noqa: PLC0415
 
     iam_actions.extract_iam_action = with_batches_of_sqs(iam_actions.extract_iam_action)
+    iam_actions.extract_resource_arn = with_each_parameter(
+        iam_actions.extract_resource_arn,
+        lambda headers, action, region, arn: iam_evaluator.enforce(
+            extract_access_key_id(headers, {}), action, "ssm", region, resource_arn=arn
+        ),
+    )
     iam_actions.dynamodb_service_context = with_leading_keys(iam_actions.dynamodb_service_context)
     iam_actions.request_tag_context = with_encryption_context(iam_actions.request_tag_context)
     iam_actions.s3_service_context = with_conditional_writes(iam_actions.s3_service_context)

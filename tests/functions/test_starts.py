@@ -15,6 +15,7 @@ PATH = "/v1/models/black-forest-labs/flux-schnell/predictions"
 def test_a_function_that_starts_reads_its_secrets_in_one_call() -> None:
     with counted() as calls, deployed() as world, serving(FakeReplicate().respond) as origin:
         world.parameters["ReplicateApiUrl"] = origin
+        calls.clear()
         made = world.request("POST", PATH, {"input": {"prompt": "a fox"}}, key=world.keys[ALICE])
         assert [call for call in calls if call.startswith("ssm")] == ["ssm GetParameters"]
         calls.clear()

@@ -9,6 +9,7 @@ from ministack.core import iam_actions, iam_evaluator
 from infra.local.conditions import (
     LEADING_KEYS,
     with_conditional_writes,
+    with_each_parameter,
     with_encryption_context,
     with_leading_keys,
     with_rows_of_the_table,
@@ -130,3 +131,24 @@ def test_a_write_of_what_is_not_there_yet_is_told_from_any_other() -> None:
     assert context("s3:PutObject", {}, "/b/k", {"if-none-match": "*"}) == {"s3:if-none-match": "*"}
     assert context("s3:PutObject", {}, "/b/k", {}) == {}
     assert context("s3:GetObject", {}, "/b/k", {"if-none-match": "etag"}) == {}
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ("names", "named"), [(["/a", "/b"], "/a"), (["/a", "/secret"], "/secret"), (["/secret", "/a"], "/secret")]
+)
+def test_of_several_parameters_the_one_that_may_not_be_read_is_judged(names: list[str], named: str) -> None:
+    judged = with_each_parameter(lambda *_: "*", lambda *asked: asked[-1].endswith("/secret"))
+    body = json.dumps({"Names": names}).encode()
+    arn = judged("ssm", "POST", "/", {}, body, {}, "us-east-1", "000000000000")
+    assert arn == f"arn:aws:ssm:us-east-1:000000000000:parameter{named}"
+
+
+@pytest.mark.parametrize(
+    ("service", "body"), [("ssm", b'{"Name": "/a"}'), ("ssm", b"no JSON"), ("sqs", b'{"Names": ["/a"]}')]
+)
+def test_what_names_no_parameters_is_judged_as_before(service: str, body: bytes) -> None:
+    judged = with_each_parameter(lambda *_: "as before", lambda *_: True)
+    assert judged(service, "POST", "/", {}, body, {}, "us-east-1", "000000000000") == "as before"
