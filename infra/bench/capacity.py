@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from infra.bench import calls, capacity_text, prices, quotas
+from infra.bench import calls, capacity_text, prices, quotas, readme
 from infra.bench.capacity_plot import draw
 from infra.bench.ceilings import ceilings
 from infra.bench.demand import FIGURES, Demand, demand
@@ -60,6 +60,7 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "capacity.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "capacity.md").write_text(capacity_text.text(found))
+    readme.put("capacity", capacity_text.for_readme(found))
     draw(found, RESULTS / "capacity.svg")
     _show(console, found)
     return 0

@@ -144,6 +144,9 @@ def ceilings(found: Mapping[str, Any]) -> Rows:
     return ("limit", "20 equal tenants", "one has 80 %", "one tenant", "moved by"), rows
 
 
+ASSUMED = "### What is assumed"
+
+
 def text(found: Mapping[str, Any]) -> str:
     """Give the section: its main part, and what is assumed."""
     return _wrap(f"{_main_part(found)}\n{_assumptions(found)}")
@@ -294,3 +297,12 @@ def _time(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"  # noqa: PLR2004
+
+
+def for_readme(found: Mapping[str, Any]) -> str:
+    """Give the main part of the text, for the README, as a part of one of its sections."""
+    main, _, _ = text(found).partition(ASSUMED)
+    main = main.partition("-->")[2].replace("\n##", "\n###")
+    return (
+        f"{main.strip()}\n\nWhat is assumed, and every limit, is in [`capacity.md`](infra/bench/results/capacity.md).\n"
+    )

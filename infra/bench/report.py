@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from infra.bench import calls, places
+from infra.bench import calls
+from infra.bench import readme as place
 from infra.bench.plots import new_plot, save
 from infra.bench.subjects import ALL
 from infra.bench.targets import OF_FLOOR, OF_PEER, judge
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-README = places.ROOT / "README.md"
-BEGIN, END = "<!-- made by make bench -->", "<!-- to here -->"
 COLORS = {"ours": "#2f6f8f", "peer": "#c7823b", "floor": "#9aa5ab"}
 
 
@@ -173,9 +172,7 @@ def _facts(found: Mapping[str, Any]) -> Iterator[str]:
 
 def update_readme(found: Mapping[str, Any]) -> None:
     """Put the run into the README, between the two marks."""
-    before, _, rest = README.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{readme(found)}{END}{after}")
+    place.put("bench", readme(found))
 
 
 def _mb(size: float, digits: int = 1) -> str:

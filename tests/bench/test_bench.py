@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from infra.bench import copying, report
+from infra.bench import copying, readme, report
 from infra.bench.__main__ import PARTS, RESULTS
+from infra.bench.load import report as load_report
 from infra.bench.targets import OF_PEER, judge
 
 LATEST: dict[str, Any] = json.loads((RESULTS / "latest.json").read_text())
@@ -54,8 +55,7 @@ def test_the_committed_run_is_whole() -> None:
 
 
 def test_the_readme_shows_the_committed_run() -> None:
-    shown = report.README.read_text().partition(report.BEGIN)[2].partition(report.END)[0]
-    assert shown.strip() == report.readme(LATEST).strip()
+    assert readme.shown("bench") == report.readme(LATEST).strip()
 
 
 def test_a_plot_is_the_same_whenever_it_is_drawn(tmp_path: Any) -> None:
@@ -67,3 +67,9 @@ def test_a_plot_is_the_same_whenever_it_is_drawn(tmp_path: Any) -> None:
 def test_the_sink_ends_with_what_started_it() -> None:
     with copying.sink() as origin:
         assert origin.startswith("http://127.0.0.1:")
+
+
+def test_the_readme_shows_the_committed_load() -> None:
+    section = load_report.section(json.loads((RESULTS / "load.json").read_text()))
+    assert (RESULTS / "load.md").read_text() == section
+    assert readme.shown("load") == load_report.for_readme(section).strip()

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import simpy
 
-from infra.bench import bills, quotas, simulation
+from infra.bench import bills, quotas, readme, simulation
 from infra.bench.capacity import counted, defaults_of_template, one_image, secrets_of_submit, told
 from infra.bench.capacity_plot import draw
-from infra.bench.capacity_text import text
+from infra.bench.capacity_text import for_readme, text
 from infra.bench.ceilings import ceilings, settings_for, starts_at_once
 from infra.bench.demand import Demand, demand
 from infra.bench.prices import SECONDS_A_MONTH
@@ -367,6 +367,7 @@ def test_the_committed_results_were_made_of_the_calls_that_the_code_makes_today(
 
 def test_the_committed_text_is_made_of_the_committed_figures() -> None:
     assert (RESULTS / "capacity.md").read_text() == text(FOUND)
+    assert readme.shown("capacity") == for_readme(FOUND).strip()
 
 
 def test_the_main_part_of_the_text_is_short_enough_for_the_readme() -> None:

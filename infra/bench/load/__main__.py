@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from infra.bench import readme
 from infra.bench.load import ceiling, judging, report
 from infra.bench.load.processes import Processes
 from infra.bench.load.run import LOCUST, Runs
@@ -68,7 +69,10 @@ def main() -> int:
     if not given.again:
         kept.write_text(json.dumps(measure(Size(small=given.small), console), indent=1) + "\n")
     found = json.loads(kept.read_text())
-    Path(folder, "load.md").write_text(report.section(found))
+    section = report.section(found)
+    Path(folder, "load.md").write_text(section)
+    if not given.small:
+        readme.put("load", report.for_readme(section))
     # In the environment of the tool, where matplotlib is.
     subprocess.run([LOCUST.with_name("python"), Path(__file__).with_name("plot.py"), folder], check=True)
     report.show(console, found)

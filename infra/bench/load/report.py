@@ -137,3 +137,9 @@ def _percentiles(found: Mapping[str, float] | None) -> str:
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def for_readme(section: str) -> str:
+    """Give the main part of the section, for the README."""
+    main, _, _ = section.partition("**Calls of a job")
+    return f"{main.strip()}\n\nEach call, memory and times are in [`load.md`](infra/bench/results/load.md).\n"
