@@ -1,4 +1,4 @@
-"""Clients of AWS that start fast: the requests of every day, signed and sent by botocore, without boto3.
+"""Clients of AWS that start fast: the requests of every day, signed by botocore and sent by urllib3, without boto3.
 
 boto3 reads a description of a whole service before its first request, which takes longer than all the rest of a cold
 start (`make bench`). These clients know nothing but names; they are used, answer and fail like boto3's.
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 TARGETS = {"dynamodb": ("DynamoDB_20120810", "1.0"), "sqs": ("AmazonSQS", "1.0"), "ssm": ("AmazonSSM", "1.1")}
 """What each service calls its interface, and the version of JSON that it speaks."""
 TRIES = 3
+BLOCK = 256 * 1024  # bytes of a file that are sent at once
 CONNECTIONS = 10  # kept to each host: more than copies at the same time
 FIRST_WAIT_S = 0.05  # at most, after the first try; twice as long after the next: boto3's own numbers
 _METADATA = "x-amz-meta-"
@@ -102,6 +103,7 @@ def sender(*, connect_s: float, read_s: float) -> Send:
         retries=False,
         ca_certs=certifi.where(),
         maxsize=CONNECTIONS,
+        blocksize=BLOCK,
     )
 
     def send(request: AWSPreparedRequest) -> AWSResponse:
