@@ -72,7 +72,8 @@ def counted() -> dict[str, list[dict[str, Any]]]:
     if functions not in sys.path:
         sys.path.append(functions)
     # What stands in for AWS wants somebody's keys; standard output has the functions' logs.
-    nobody = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
+    nobody = {**keys, "AWS_DEFAULT_REGION": "us-east-1"}
     with environment(nobody), redirect_stdout(io.StringIO()):
         return {kind: [asdict(call) for call in made] for kind, made in calls.count().items()}
 

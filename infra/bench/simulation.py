@@ -279,7 +279,7 @@ class Simulation:
         self._env = simpy.Environment()
         self._demand, self._settings, self._load = demand, settings, load
         self._figures, self._seconds = demand.figures, demand.seconds
-        self._random = Random(seed)  # noqa: S311 - a simulation is to be repeatable
+        self._random = Random(seed)  # noqa: S311  # nosec B311 - a simulation is to be repeatable
         self._secrets = secrets
         self._limit = SharedLimit(settings.replicate_rate)
         self._stage = Bucket(settings.requests_per_second, settings.requests_at_once)
