@@ -18,6 +18,7 @@ def new_plot(width: float, height: float) -> tuple[Figure, Axes]:
     mpl.use("svg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - which asks what to draw with when it is imported
 
+    mpl.rcdefaults()  # whatever was drawn before
     mpl.rcParams["svg.hashsalt"] = "afterimage"
     figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
     for side in ("top", "right"):

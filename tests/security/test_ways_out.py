@@ -1,6 +1,7 @@
 """Ways out: there are two, one of them to Replicate alone; and on the other nobody else answers in a host's name."""
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -11,10 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from infra.local.certificates import Certificates, make_certificates
 from shared import outgoing
 from shared.addresses import Places
+from shared.aws import Credentials, JsonClient, ObjectClient, Surroundings
 from shared.errors import AddressUnavailable
 from shared.outgoing import Patience, opened
 from tests.test_imports import FUNCTIONS, ROOT, SHARED, imported
@@ -26,6 +29,7 @@ SPEAKING = {
     "telnetlib", "asyncio", "xmlrpc.client", "websockets", "subprocess",
 }  # fmt: skip
 WAYS = {"outgoing.py", "fetch.py", "replicate_api.py"}
+TO_AWS = {"aws.py"}  # to names that it makes itself, of the region and what it is told of no caller
 PATIENCE = Patience(connect_s=60, read_s=60, total_s=60)
 
 
@@ -36,8 +40,34 @@ def test_only_two_modules_speak_to_anything_but_aws() -> None:
         for path in [*SHARED, *FUNCTIONS]
         if any(name in SPEAKING or name.partition(".")[0] in SPEAKING for name in imported(path))
     }
-    assert speaking == WAYS
+    assert speaking == WAYS | TO_AWS
     assert "urllib3.connection" not in imported(ROOT / "shared" / "fetch.py")
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "cn-north-1"])
+def test_what_is_signed_for_aws_is_sent_to_aws_only(region: str) -> None:
+    sent: list[str] = []
+
+    def send(request: Any) -> Any:
+        sent.append(request.url)
+        answer: Any = AWSResponse(request.url, 200, {"content-length": "2"}, None)  # type: ignore[arg-type]
+        answer._content = b"{}"
+        return answer
+
+    around = Surroundings(region, None, lambda: Credentials("a", "b", None), lambda: None)
+    for hostile in ("https://evil.example/", "//evil.example", "evil.example", "@evil.example/../.."):
+        JsonClient("sqs", around, send).send_message(QueueUrl=hostile, MessageBody="{}")
+        JsonClient("dynamodb", around, send).get_item(TableName=hostile, Key={"pk": {"S": hostile}})
+        objects = ObjectClient(around, send, boto3s=lambda: pytest.fail("nothing else is asked for"))
+        objects.get_object(Bucket="images-made-up", Key=hostile)
+        sent.append(
+            objects.generate_presigned_url(
+                "get_object", Params={"Bucket": "images-made-up", "Key": hostile}, ExpiresIn=1
+            )
+        )
+    own = rf"https://(sqs|dynamodb|images-made-up\.s3)\.{region}\.amazonaws\.com(\.cn)?/.*"
+    assert len(sent) == 16
+    assert [url for url in sent if not re.fullmatch(own, url)] == []
 
 
 def test_the_token_is_known_to_one_module_and_what_strangers_name_to_others() -> None:
