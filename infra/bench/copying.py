@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ COUNT = 4
 DELAY_MS = 50  # of each answer, where it is about waiting: a near host's
 ROUNDS = 5
 WAYS = ("ours", "memory", "stream")
-_TIMEOUT_S = 300
 
 
 @contextmanager
@@ -85,15 +83,4 @@ def _copy(paths: list[str], origin: str, way: str, size: int, at_once: int = COU
         "paths": paths,
         "environment": environment,
     }
-    run = subprocess.run(
-        [places.PYTHON, "-I", COPY_ONCE, json.dumps(spec)],
-        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-    )
-    if run.returncode:
-        raise RuntimeError(f"{way}: {run.stderr[-2000:]}")
-    told: dict[str, float] = json.loads(run.stderr.splitlines()[-1])
-    return told
+    return places.told(COPY_ONCE, spec)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,6 @@ ROUNDS = 5
 TRIES = 4
 WARM = 40  # invocations of a process, after its first
 WARM_FUNCTIONS = ("submit", "webhook", "status")
-_TIMEOUT_S = 120
 _MEASURES = ("modules", "import_ms", "first_ms", "total_ms", "cpu_ms", "resident_mb")
 
 
@@ -49,17 +46,7 @@ def start(subject: Subject, who: Who, name: str, events: Sequence[Any]) -> dict[
         "handler": place.handler,
         "events": events,
     }
-    run = subprocess.run(
-        [places.PYTHON, "-I", FIRST, json.dumps(spec)],
-        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-    )
-    if run.returncode:
-        raise RuntimeError(f"{place.handler}: {run.stderr[-2000:]}")
-    told: dict[str, Any] = json.loads(run.stderr.splitlines()[-1])
+    told = places.told(FIRST, spec)
     subject.check(who, name, events[0], told.pop("answers"))
     return told
 
