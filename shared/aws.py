@@ -10,8 +10,7 @@ import base64
 import json
 import random
 import time
-import uuid
-from functools import partial
+from functools import cache, partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, override
 from urllib.parse import quote
 
@@ -69,28 +68,37 @@ class Surroundings(NamedTuple):
 
 
 def surroundings(environ: Mapping[str, str]) -> Surroundings:
-    """Read what Lambda tells a function, now and with each invocation.
+    """Read what Lambda tells a function: credentials when they are needed, and the trace with each invocation."""
+    source = cache(lambda: _credentials(environ))
 
-    Raises:
-        NoCredentialsError: it tells no credentials.
-    """
-    if key := environ.get("AWS_ACCESS_KEY_ID"):
-        static = Credentials(key, environ["AWS_SECRET_ACCESS_KEY"], environ.get("AWS_SESSION_TOKEN"))
-        credentials: Callable[[], Any] = lambda: static  # noqa: E731
-    else:
-        # A copy that SnapStart made has to ask for its credentials, and again before they end.
-        from botocore.credentials import ContainerProvider  # noqa: PLC0415
+    def credentials() -> Any:  # noqa: ANN401
+        return source()()
 
-        found = ContainerProvider(dict(environ)).load()
-        if found is None:
-            raise NoCredentialsError
-        credentials = found.get_frozen_credentials
     return Surroundings(
         region=environ["AWS_DEFAULT_REGION"],
         endpoint_url=environ.get("AWS_ENDPOINT_URL"),
         credentials=credentials,
         trace_id=lambda: environ.get("_X_AMZN_TRACE_ID"),
     )
+
+
+def _credentials(environ: Mapping[str, str]) -> Callable[[], Any]:
+    """Give what gives the credentials of the moment.
+
+    Raises:
+        NoCredentialsError: there are none.
+    """
+    if key := environ.get("AWS_ACCESS_KEY_ID"):
+        static = Credentials(key, environ["AWS_SECRET_ACCESS_KEY"], environ.get("AWS_SESSION_TOKEN"))
+        return lambda: static
+    # A copy that SnapStart made has to ask for its credentials, and again before they end.
+    from botocore.credentials import ContainerProvider  # noqa: PLC0415
+
+    found: Any = ContainerProvider(dict(environ)).load()
+    if found is None:
+        raise NoCredentialsError
+    credentials: Callable[[], Any] = found.get_frozen_credentials
+    return credentials
 
 
 def sender(*, connect_s: float, read_s: float) -> Send:
@@ -162,7 +170,7 @@ class JsonClient:
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - as AWS has them
         if operation == "TransactWriteItems":
             # By it a repeat is told apart from a second transaction, when the first try took effect unheard.
-            parameters = {"ClientRequestToken": str(uuid.uuid4()), **parameters}
+            parameters = {"ClientRequestToken": f"{random.SystemRandom().getrandbits(128):032x}", **parameters}
         body = json.dumps(parameters).encode()
         return _persist(lambda: self._ask(operation, body), self._tries, self._sleep)
 

@@ -426,8 +426,10 @@ def test_lambda_tells_where_and_in_whose_name() -> None:
 
 
 def test_without_credentials_nothing_is_sent() -> None:
+    send = Sequel()
     with pytest.raises(aws.NoCredentialsError):
-        surroundings({"AWS_DEFAULT_REGION": "eu-west-1"})
+        JsonClient("ssm", surroundings({"AWS_DEFAULT_REGION": "eu-west-1"}), send).get_parameters(Names=["/a"])
+    assert send.requests == []
 
 
 @pytest.mark.sockets
