@@ -636,7 +636,7 @@ def _surroundings() -> Surroundings:
 
 @cache
 def _send(pace: _Pace) -> Send:
-    # One for all clients: each would read the certificates of all authorities anew.
+    # Connections are shared by the clients that wait as long.
     from shared.aws import sender
 
     return sender(connect_s=pace.connect_s, read_s=pace.read_s)

@@ -173,7 +173,7 @@ def _main_part(found: Mapping[str, Any]) -> str:
 ## Past one machine
 
 Simulated, not measured: nothing of it ran on AWS. Calls and write units are counted on the functions themselves, limits
-and prices are published ones, times of functions are assumed (all below). `make capacity` repeats it, byte for byte. What
+and prices are published ones, times of functions are assumed (all listed). `make capacity` repeats it, byte for byte. What
 is not said to be set has its default; tenants' own limits are taken to be high enough: with their defaults, 50 a minute and
 100 at a time, they bind first, which is what they are for.
 
